@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.tenancy.ids import uuid7
 from apps.tenancy.models import Tenant, User
@@ -108,13 +109,13 @@ class Conversation(models.Model):
     assigned_to = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     next_seq = models.BigIntegerField(default=0, help_text="Last seq given to a delivery, under this row's lock.")
     unread_count = models.PositiveIntegerField(default=0)
-    last_message_at = models.DateTimeField(null=True, blank=True)
+    last_message_at = models.DateTimeField(default=timezone.now, help_text="Sorts the list; the start of it when empty.")
     last_message_preview = models.CharField(max_length=160, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["instance", "contact"], name="conversation_once")]
-        indexes = [models.Index(F("tenant"), F("last_message_at").desc(nulls_last=True), F("id").desc(), name="conversation_list")]
+        indexes = [models.Index(fields=["tenant", "-last_message_at", "-id"], name="conversation_list")]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -182,7 +183,7 @@ class Message(models.Model):
                 fields=["instance", "provider_id"], condition=Q(provider_id__isnull=False), name="message_provider_id"
             ),
         ]
-        indexes = [models.Index(F("conversation"), F("sort_at").desc(), F("id").desc(), name="message_thread")]
+        indexes = [models.Index(fields=["conversation", "-sort_at", "-id"], name="message_thread")]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -4,6 +4,7 @@ import apps.tenancy.ids
 import apps.tenancy.secrets
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
@@ -37,7 +38,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('open', 'Open'), ('closed', 'Closed')], default='open', max_length=8)),
                 ('next_seq', models.BigIntegerField(default=0, help_text="Last seq given to a delivery, under this row's lock.")),
                 ('unread_count', models.PositiveIntegerField(default=0)),
-                ('last_message_at', models.DateTimeField(blank=True, null=True)),
+                ('last_message_at', models.DateTimeField(default=django.utils.timezone.now, help_text='Sorts the list; the start of it when empty.')),
                 ('last_message_preview', models.CharField(blank=True, max_length=160)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('assigned_to', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -237,7 +238,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='conversation',
-            index=models.Index(models.F('tenant'), models.OrderBy(models.F('last_message_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='conversation_list'),
+            index=models.Index(fields=['tenant', '-last_message_at', '-id'], name='conversation_list'),
         ),
         migrations.AddConstraint(
             model_name='conversation',
@@ -245,7 +246,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(models.F('conversation'), models.OrderBy(models.F('sort_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='message_thread'),
+            index=models.Index(fields=['conversation', '-sort_at', '-id'], name='message_thread'),
         ),
         migrations.AddConstraint(
             model_name='message',
