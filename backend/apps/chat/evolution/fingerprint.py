@@ -1,8 +1,8 @@
 """What a send says, as a short hash that the evidence of the same send also has.
 
 Evolution takes no id of ours, so an unclear attempt is matched with echoes and stored rows by instance,
-address, time and this fingerprint. It must survive what WhatsApp and Evolution may do to the words, and nothing more:
-outer white space, line ends and the composition of accents do not count.
+address, time and this fingerprint. It must survive what WhatsApp and Evolution may do to the words, and
+nothing more: outer white space, line ends and the composition of accents do not count.
 """
 
 import hashlib

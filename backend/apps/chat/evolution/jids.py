@@ -94,6 +94,13 @@ def is_phone(jid: str) -> bool:
     return _split(jid)[1] == PHONE_DOMAIN
 
 
+def is_sendable(jid: str) -> bool:
+    """Tell whether a message can be addressed to this; Evolution itself sends to an empty or a wordy number."""
+    user, domain = _split(jid)
+    pattern = _USER_OF.get(domain)
+    return jid.isascii() and pattern is not None and pattern.fullmatch(user) is not None
+
+
 def is_status_broadcast(jid: str) -> bool:
     """Tell whether this is the channel of status posts ("stories")."""
     return jid.strip().lower() == STATUS_BROADCAST
