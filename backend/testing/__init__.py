@@ -1,0 +1,1 @@
+"""Servers and processes for development and tests; nothing in `apps` imports it."""
