@@ -2,10 +2,10 @@
 
 A send is one POST, never repeated here: no retries, no redirects. httpcore's trace tells the last instant
 before bytes leave, where the caller's gate is asked, and afterwards whether they left; that alone separates
-"not sent" from "maybe". Read in httpcore 1.0.9 (`_async/http11.py`, `_async/connection_pool.py`): an exception
-raised by the trace hook before the head or the body is written runs into `_response_closed`, which closes a
-connection whose request is not complete, so the pool never reuses it; and the pool sends again only on
-`ConnectionNotAvailable`, which is raised before anything is written.
+"not sent" from "maybe". Read in httpcore 1.0.9 (`_async/http11.py`, `_async/connection_pool.py`): an
+exception raised by the trace hook before the head or the body is written runs into `_response_closed`, which
+closes a connection whose request is not complete, so the pool never reuses it; and the pool sends again only
+on `ConnectionNotAvailable`, which is raised before anything is written.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class SendGate(Protocol):
     """Asked at the last instant before bytes leave whether this attempt may still send."""
 
     def may_send(self) -> bool:
-        """Return False to stop the attempt. Asked before the head and again before the body; must not block."""
+        """Return False to stop the attempt. Asked before head and before body; must not block."""
         ...
 
 
@@ -135,7 +135,7 @@ class _Watch:
 
 
 class EvolutionClient:
-    """Calls Evolution over one shared connection pool: one per process and event loop, closed at the end."""
+    """Calls Evolution over one connection pool: one per process and event loop, closed at the end."""
 
     def __init__(self, *, limits: Limits | None = None, timeouts: Timeouts | None = None) -> None:
         self._limits = limits or Limits()

@@ -95,7 +95,7 @@ def is_phone(jid: str) -> bool:
 
 
 def is_sendable(jid: str) -> bool:
-    """Tell whether a message can be addressed to this; Evolution itself sends to an empty or a wordy number."""
+    """Tell whether a message can be addressed to this; Evolution itself even sends to an empty number."""
     user, domain = _split(jid)
     pattern = _USER_OF.get(domain)
     return jid.isascii() and pattern is not None and pattern.fullmatch(user) is not None

@@ -25,7 +25,7 @@ class MessageKey:
     participant: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return the key as markMessageAsRead wants it; 2.3.6 drops lids and `participant` and says success."""
+        """Return the key for markMessageAsRead; 2.3.6 drops lids and `participant` and says success."""
         key: dict[str, object] = {"id": self.id, "remoteJid": self.remote_jid, "fromMe": self.from_me}
         return key | {"participant": self.participant} if self.participant else key
 
