@@ -31,7 +31,7 @@ test-quick: install ## the tests that take seconds, on SQLite with Valkey
 check: install ## style, types, layers
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy backend/apps backend/alrea_sense backend/testing scripts
+	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing scripts
 	PYTHONPATH=backend .venv/bin/lint-imports
 
 format: install ## put the code into its form

@@ -34,14 +34,19 @@ class ServerMissing(ServerError):
     """The program of a server is not installed here."""
 
 
+def die_with_parent(number: signal.Signals) -> None:
+    """From now on the death of our parent sends us `number`; nothing where the system cannot."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, number)
+
+
 def _die_with(parent: int) -> Callable[[], None] | None:
-    """What the child does between fork and exec; None where the system has no such signal."""
-    libc = _libc
-    if libc is None:
+    """What the child does between fork and exec; None where there is nothing to do."""
+    if _libc is None:
         return None
 
     def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:  # the parent died before the line above
             os._exit(1)
 
@@ -82,9 +87,17 @@ class Process:
 
     def start(self, deadline: float = 30) -> Self:
         """Starts the child and waits until `ready` says so; raises ServerError after `deadline` seconds."""
+        self.launch()
+        return self.wait_ready(deadline)
+
+    def launch(self) -> None:
+        """Starts the child without waiting."""
         if self.running:
             raise RuntimeError(f"{self.name} is already running.")
         self._spawn()
+
+    def wait_ready(self, deadline: float = 30) -> Self:
+        """Waits until `ready` says so; otherwise kills the child and raises ServerError."""
         try:
             self.wait_until(self.ready, deadline, "did not get ready")
         except BaseException:
@@ -158,7 +171,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the whole group, and the child reaped."""
         child = self._child
-        if child is None:
+        if child is None or self not in _alive:
             return
         self._signal_group(signal.SIGKILL)
         child.wait()

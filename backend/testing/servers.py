@@ -261,8 +261,15 @@ def _unprivileged_user() -> str:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment with `extra` over it, as our own programs get it."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    """Our environment with `extra` over it, as our own programs get it; the loopback is never proxied."""
+    direct = "127.0.0.1,localhost"
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        **(extra or {}),
+    }
 
 
 def manage(*args: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
@@ -312,7 +319,7 @@ class AsgiServer(Process):
         self.url = f"http://127.0.0.1:{self.port}"
         args = [sys.executable, "-m", "uvicorn", "alrea_sense.asgi:application", "--host", host]
         args += ["--port", str(self.port), "--loop", "uvloop", "--ws", "websockets", "--lifespan", "on"]
-        args += ["--no-access-log"]
+        args += ["--no-access-log", "--timeout-graceful-shutdown", "5"]
         full = environment({"PUBLIC_URL": self.url, **env})
         super().__init__("web", args, log=directory / "web.log", cwd=BACKEND, env=full, grace=35)
 
