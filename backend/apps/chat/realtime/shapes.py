@@ -1,0 +1,117 @@
+"""How a message and a conversation look to the world: the same JSON in REST and in WebSocket events.
+
+Plain functions over loaded rows: they run no query, so the caller decides what is fetched. A message shows
+the delivery that carries its own words (`SEND_KINDS`), never that of an edit or a reaction to it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.chat.evolution.outcomes import REASONS
+from apps.chat.models import Conversation, Delivery, Message
+from apps.chat.status import message_status
+from apps.tenancy.models import User
+
+Json = dict[str, Any]
+
+SEND_KINDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
+_WAITING = (Delivery.State.QUEUED, Delivery.State.VERIFYING)
+
+
+def stamp(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC, microseconds included, as every time in the API."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at else None
+
+
+def reason_text(reason: str) -> Json | None:
+    """The reason in words, per language; None when there is no reason or no words for it."""
+    words = REASONS.get(reason)
+    return {"en": words[0], "pt": words[1]} if words else None
+
+
+def person(user: User | None) -> Json | None:
+    """Who a user is to their colleagues."""
+    return {"id": str(user.pk), "name": user.get_full_name() or user.email} if user else None
+
+
+def message_json(
+    message: Message,
+    delivery: Delivery | None,
+    *,
+    held_by: str | None = None,
+    position: int | None = None,
+) -> Json:
+    """A message as callers see it.
+
+    Args:
+        message: with `sender` loaded.
+        delivery: its own send, None for what we did not send.
+        held_by: id of the message at the head of the lane, which this one waits for.
+        position: how many deliveries of the lane leave before this one.
+    """
+    reason = delivery.reason if delivery else ""
+    return {
+        "id": str(message.pk),
+        "conversation": str(message.conversation_id),
+        "direction": message.direction,
+        "origin": message.origin,
+        "kind": message.kind,
+        "content": message.content,
+        "status": message_status(message, delivery),
+        "reason": reason,
+        "reason_text": reason_text(reason),
+        "attempts": delivery.attempts if delivery else 0,
+        "next_attempt_at": stamp(_next_attempt(delivery)),
+        "failure_gen": delivery.failure_gen if delivery else 0,
+        "held_by": held_by,
+        "position": position,
+        "provider_id": message.provider_id,
+        "client_message_id": message.client_message_id,
+        "reply_to": str(message.reply_to_id) if message.reply_to_id else None,
+        "sender": person(message.sender),
+        "author_name": message.author_name,
+        **_times(message),
+    }
+
+
+def _times(message: Message) -> Json:
+    return {
+        "created_at": stamp(message.created_at),
+        "sent_at": stamp(message.sent_at),
+        "delivered_at": stamp(message.delivered_at),
+        "seen_at": stamp(message.seen_at),
+        "edited_at": stamp(message.edited_at),
+        "deleted_at": stamp(message.deleted_at),
+    }
+
+
+def _next_attempt(delivery: Delivery | None) -> datetime | None:
+    """When it is tried or looked at again; a first try has no date, it is due at once.
+
+    A row that was just written holds a database expression instead of a time, and was never tried.
+    """
+    if delivery is None or delivery.state not in _WAITING or not (delivery.attempts or delivery.reason):
+        return None
+    return delivery.wake_at
+
+
+def conversation_json(conversation: Conversation) -> Json:
+    """A conversation as callers see it; wants `contact`, `instance` and `assigned_to` loaded."""
+    contact, instance = conversation.contact, conversation.instance
+    assigned = conversation.assigned_to
+    return {
+        "id": str(conversation.pk),
+        "tenant": str(conversation.tenant_id),
+        "contact": {"id": str(contact.pk), "name": contact.name, "phone": contact.phone},
+        "conversation_type": contact.kind,
+        "instance": {"id": str(instance.pk), "name": instance.name, "connection": instance.connection},
+        "status": conversation.status,
+        "assigned_to": str(conversation.assigned_to_id) if conversation.assigned_to_id else None,
+        "assigned_to_name": assigned.get_full_name() or assigned.email if assigned else None,
+        "unread_count": conversation.unread_count,
+        "last_message_at": stamp(conversation.last_message_at),
+        "last_message_preview": conversation.last_message_preview,
+        "created_at": stamp(conversation.created_at),
+    }
