@@ -69,6 +69,11 @@ class Connection:
 Handler = Callable[[Connection, Request], Awaitable[None]]
 
 
+async def hang(connection: Connection, _: Request) -> None:
+    """Never answer; end when the other side gives up."""
+    await _collect(connection, connection.reader.readexactly(1))
+
+
 async def accept(connection: Connection, _: Request) -> None:
     await connection.reply(ACCEPTED)
 
@@ -93,9 +98,8 @@ class MisbehavingServer:
         self._server.close()
         for connection in self.connections:
             connection.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
