@@ -1,0 +1,249 @@
+// What the page does: REST calls, their outcome in the store, and words for what went wrong.
+import { nameOf } from "./format.js";
+import { randomId } from "./ids.js";
+
+const SEARCH_PAUSE_MS = 250;
+const TYPING_MS = 8_000;
+const TOAST_MS = 9_000;
+
+/**
+ * @param env.store, env.api, env.outbox(): the parts it works with; the outbox is made later and so is a function.
+ * @param env.prefs remembers drafts, language and theme (prefs.js).
+ * @param env.translate() the current translator.
+ * @param env.isVisible() whether a person can see the page now.
+ */
+export function createActions({ store, api, outbox, prefs, translate, isVisible }) {
+  const { dispatch, getState } = store;
+  let searchTimer;
+
+  function toast(text, more = {}) {
+    const id = randomId();
+    dispatch({ type: "toast/add", toast: { id, text, ...more } });
+    setTimeout(() => dispatch({ type: "toast/remove", id }), TOAST_MS);
+  }
+
+  function tell(problem) {
+    if (!problem.textKey) throw problem;
+    if (problem.signedOut) dispatch({ type: "connection/set", connection: "signed_out" });
+    toast(translate()(problem.textKey, { detail: problem.detail }), { tone: "bad" });
+  }
+
+  /** Runs a call; answers what it answers, or null after having told the person what went wrong. */
+  async function attempt(call) {
+    try {
+      return await call();
+    } catch (problem) {
+      tell(problem);
+      return null;
+    }
+  }
+
+  // --- the list
+
+  async function loadList(filter, { first = true, reset = false } = {}) {
+    const page = getState().pages[filter];
+    if (page.loading) return;
+    dispatch({ type: "list/loading", filter });
+    try {
+      const answer = await (first ? api.conversations({ status: filter }) : api.follow(page.next));
+      dispatch({ type: "list/loaded", filter, reset, ...answer });
+    } catch (problem) {
+      dispatch({ type: "list/failed", filter });
+      if (problem.signedOut) tell(problem);
+    }
+  }
+
+  async function loadSearch(query, { first = true } = {}) {
+    try {
+      const answer = await (first ? api.conversations({ search: query }) : api.follow(getState().search.next));
+      dispatch({ type: "search/loaded", query, first, ...answer });
+    } catch (problem) {
+      dispatch({ type: "search/failed", query });
+      if (problem.signedOut) tell(problem);
+    }
+  }
+
+  function setSearch(text) {
+    const query = text.trim();
+    clearTimeout(searchTimer);
+    if (query === getState().search.query) return;
+    dispatch({ type: "search/set", query });
+    if (query) searchTimer = setTimeout(() => loadSearch(query), SEARCH_PAUSE_MS);
+  }
+
+  function setFilter(filter) {
+    dispatch({ type: "filter/set", filter });
+    if (!getState().pages[filter].loaded) loadList(filter);
+  }
+
+  function loadMore() {
+    const { search, filter, pages } = getState();
+    if (search.query) return search.next && loadSearch(search.query, { first: false });
+    return pages[filter].next && loadList(filter, { first: false });
+  }
+
+  // --- one conversation
+
+  async function open(id) {
+    if (id === getState().openId) return;
+    dispatch({ type: "conversation/open", id });
+    if (!id) return;
+    if (!getState().threads[id]?.loaded) await loadThread(id);
+    if (!getState().conversations[id]) await loadConversation(id);
+    seen();
+  }
+
+  async function loadConversation(id) {
+    const conversation = await attempt(() => api.conversation(id));
+    if (conversation) dispatch({ type: "conversation/merge", conversation });
+    else if (getState().openId === id) location.hash = "#/";
+  }
+
+  async function loadThread(id, { fresh = true } = {}) {
+    if (getState().threads[id]?.loading) return;
+    dispatch({ type: "thread/loading", id });
+    try {
+      const answer = await (fresh ? api.messages(id) : api.follow(getState().threads[id].next));
+      dispatch({ type: "thread/loaded", id, fresh, ...answer });
+    } catch (problem) {
+      dispatch({ type: "thread/failed", id });
+      if (problem.signedOut) tell(problem);
+    }
+  }
+
+  /** Tells the server that what is on screen was read. */
+  function seen() {
+    const { openId, conversations } = getState();
+    if (!openId || !isVisible() || !conversations[openId]?.unread_count) return;
+    dispatch({ type: "conversation/read", id: openId });
+    api.markAsRead(openId).catch(() => {}); // reading again, or the next message, says it again
+  }
+
+  async function changeConversation(call) {
+    const conversation = await attempt(call);
+    if (conversation?.id) dispatch({ type: "conversation/merge", conversation });
+  }
+
+  async function start(phone, instance) {
+    const conversation = await attempt(() => api.start(phone, instance));
+    if (!conversation) return false;
+    dispatch({ type: "conversation/merge", conversation });
+    dispatch({ type: "filter/set", filter: conversation.status ?? "open" });
+    dispatch({ type: "dialog/set", dialog: null });
+    location.hash = `#/c/${conversation.id}`;
+    return true;
+  }
+
+  // --- messages
+
+  function send(conversation, content) {
+    outbox().add({ client_message_id: randomId(), conversation, content, created_at: new Date().toISOString() });
+    saveDraft(conversation, "");
+  }
+
+  function saveDraft(id, text) {
+    dispatch({ type: "draft/set", id, text });
+    prefs.saveDrafts(getState().drafts);
+  }
+
+  async function changeMessage(call) {
+    const message = await attempt(call);
+    if (message?.id && message.conversation) dispatch({ type: "message/merge", message });
+  }
+
+  const onMessage = {
+    cancel: (message) => changeMessage(() => api.cancel(message.id)),
+    sendAgain: (message) =>
+      message.local ? outbox().retry(message.client_message_id) : changeMessage(() => api.sendAgain(message.id, message.failure_gen)),
+    sendAnyway: (message) => changeMessage(() => api.release(message.id, "send")),
+    discard: (message) => changeMessage(() => api.release(message.id, "discard")),
+    remove: (message) => outbox().remove(message.client_message_id),
+  };
+
+  // --- what the socket tells
+
+  function onEvent(event) {
+    const before = getState();
+    dispatch({ type: "event", event: event.type === "typing" ? { ...event, heardAt: Date.now() } : event });
+    reactions[event.type]?.(event, before);
+  }
+
+  const reactions = {
+    message_received(event) {
+      const id = event.message?.conversation ?? event.conversation?.id;
+      if (id && !getState().conversations[id]) loadConversation(id);
+      if (event.message?.direction === "incoming") announce(id, event.message);
+      seen();
+    },
+    message_status_update(event, before) {
+      const id = event.conversation_id;
+      const key = { failed: "toastFailed", held: "toastHeld" }[event.status];
+      if (!key || id === before.openId) return;
+      const name = nameOf(getState().conversations[id], translate());
+      toast(translate()(key, { name }), { tone: "bad", href: `#/c/${id}` });
+    },
+    typing({ conversation_id: id }) {
+      setTimeout(() => Date.now() - (getState().typing[id] ?? 0) >= TYPING_MS && dispatch({ type: "typing/clear", id }), TYPING_MS);
+    },
+    conversation_updated: () => seen(),
+  };
+
+  function announce(id, message) {
+    const t = translate();
+    const name = nameOf(getState().conversations[id], t);
+    const here = id === getState().openId;
+    dispatch({ type: "announce", text: t(here ? "announceFrom" : "announceElsewhere", { name, text: message.content ?? "" }) });
+  }
+
+  // --- the page
+
+  async function loadInstances() {
+    try {
+      const { results } = await api.instances();
+      dispatch({ type: "instances/loaded", results });
+    } catch {
+      // the conversations carry their instance; the list of all only adds the choice in "new conversation"
+    }
+  }
+
+  let refreshing = false;
+  let refreshAgain = false;
+
+  /** Reads everything on screen again: at the start, and when the socket cannot tell what was missed. */
+  async function refresh() {
+    refreshAgain = refreshing;
+    if (refreshing) return;
+    refreshing = true;
+    await readAll();
+    refreshing = false;
+    if (refreshAgain) await refresh();
+  }
+
+  async function readAll() {
+    const { filter, openId, search } = getState();
+    dispatch({ type: "thread/forgetOthers" });
+    const reload = [loadList(filter, { reset: true }), loadInstances()];
+    if (search.query) reload.push(loadSearch(search.query));
+    if (openId) reload.push(loadThread(openId), loadConversation(openId));
+    await Promise.all(reload);
+    seen();
+  }
+
+  function setLanguage(lang) {
+    prefs.saveLanguage(lang);
+    dispatch({ type: "lang/set", lang });
+  }
+
+  function setTheme(theme) {
+    prefs.saveTheme(theme);
+    dispatch({ type: "theme/set", theme });
+  }
+
+  return {
+    loadList, loadMore, setSearch, setFilter, open, loadThread, seen, start, send, saveDraft, onMessage, onEvent, refresh, setLanguage, setTheme,
+    closeConversation: (id) => changeConversation(() => api.close(id)),
+    reopenConversation: (id) => changeConversation(() => api.reopen(id)),
+    showDialog: (dialog) => dispatch({ type: "dialog/set", dialog }),
+    dismissToast: (id) => dispatch({ type: "toast/remove", id }),
+  };
+}

@@ -1,0 +1,65 @@
+// An open conversation: who it is with, its messages, and the composer.
+import { nameOf, phoneNumber } from "../format.js";
+import { html, useRef } from "../preact.js";
+import { Avatar } from "./avatar.js";
+import { Composer } from "./composer.js";
+import { useApp, useStore, useWords } from "./context.js";
+import { Icon } from "./icons.js";
+import { MessageList } from "./message-list.js";
+import { isAway } from "./sidebar.js";
+
+function Subtitle({ conversation }) {
+  const { t } = useWords();
+  const typing = useStore((state) => state.typing[conversation.id]);
+  if (typing) return html`<p class="typing" role="status">${t("typing")}</p>`;
+  const { contact, instance } = conversation;
+  const phone = contact?.name ? phoneNumber(contact.phone) : "";
+  return html`<p>${[phone, instance?.name].filter(Boolean).join(" · ")}</p>`;
+}
+
+function CloseOrReopen({ conversation }) {
+  const { actions } = useApp();
+  const { t } = useWords();
+  const closed = conversation.status === "closed";
+  const [key, act] = closed ? ["reopenConversation", actions.reopenConversation] : ["closeConversation", actions.closeConversation];
+  return html`
+    <button class="button with-icon" type="button" aria-label=${t(key)} title=${t(key)} onClick=${() => act(conversation.id)}>
+      <${Icon} name=${closed ? "retry" : "archive"} /><span class="wide-only">${t(key)}</span>
+    </button>`;
+}
+
+function Head({ conversation, name }) {
+  const { t } = useWords();
+  return html`
+    <header class="thread-head">
+      <a class="icon-button back" href="#/" aria-label=${t("back")}><${Icon} name="back" /></a>
+      <${Avatar} conversation=${conversation} name=${name} />
+      <div class="thread-who"><h2 dir="auto">${name}</h2>${conversation && html`<${Subtitle} conversation=${conversation} />`}</div>
+      ${conversation && html`<${CloseOrReopen} conversation=${conversation} />`}
+    </header>`;
+}
+
+function Notices({ conversation }) {
+  const { t } = useWords();
+  const instances = useStore((state) => state.instances);
+  const instance = conversation?.instance;
+  const connection = instances[instance?.id]?.connection ?? instance?.connection;
+  return html`
+    ${isAway(connection) && html`
+      <div class="banner warn" role="status"><${Icon} name="plug" /><span>${t("bannerInstance", { name: instance.name })}</span></div>`}
+    ${conversation?.status === "closed" && html`<div class="banner"><${Icon} name="archive" /><span>${t("closedNote")}</span></div>`}`;
+}
+
+export function Thread({ id }) {
+  const { t } = useWords();
+  const conversation = useStore((state) => state.conversations[id]);
+  const toBottom = useRef(() => {});
+  const name = conversation ? nameOf(conversation, t) : "";
+  return html`
+    <section class="thread" aria-label=${t("messagesWith", { name })}>
+      <${Head} conversation=${conversation} name=${name} />
+      <${Notices} conversation=${conversation} />
+      <${MessageList} id=${id} isGroup=${conversation?.conversation_type === "group"} toBottom=${toBottom} />
+      <${Composer} id=${id} onSent=${() => toBottom.current()} />
+    </section>`;
+}

@@ -1,0 +1,93 @@
+// Messages of the conversations that are loaded: merging what REST and the socket tell, in whatever order they tell it.
+import { mayFollow } from "./status.js";
+
+const THREADS_KEPT = 20;
+const STATUS_FIELDS = ["status", "reason", "reason_text", "attempts", "next_attempt_at", "failure_gen"];
+
+/** One message from two tellings of it: everything new counts, except a status that may not follow the known one. */
+export function mergeMessage(known, told) {
+  if (!known) return told;
+  const merged = { ...known, ...told };
+  if (!mayFollow(known, told)) STATUS_FIELDS.forEach((field) => (merged[field] = known[field]));
+  return merged;
+}
+
+function sortKey(message) {
+  return Date.parse(message.sort_at ?? message.created_at) || 0;
+}
+
+function inOrder(messages, ids) {
+  return [...ids].sort((a, b) => sortKey(messages[a]) - sortKey(messages[b]) || (a < b ? -1 : 1));
+}
+
+/** Takes messages of one conversation in. Of a conversation that is not loaded nothing is kept: opening it loads all. */
+export function addMessages(state, conversationId, told) {
+  const thread = state.threads[conversationId];
+  if (!thread?.loaded) return state;
+  const messages = { ...state.messages };
+  for (const message of told) messages[message.id] = mergeMessage(messages[message.id], message);
+  const ids = inOrder(messages, new Set([...thread.ids, ...told.map((message) => message.id)]));
+  return { ...state, messages, threads: { ...state.threads, [conversationId]: { ...thread, ids } } };
+}
+
+const PATCHES = {
+  message_status_update: ({ type, seq, message_id, conversation_id, message, ...fields }) => fields,
+  message_edited: ({ content, edited_at, at }) => ({ content, edited_at: edited_at ?? at ?? true }),
+  message_deleted: ({ deleted_at, at }) => ({ deleted_at: deleted_at ?? at ?? true }),
+};
+
+const withoutUndefined = (row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined));
+
+/** A socket event about one message: it brings the whole message, or the fields that changed. */
+export function applyMessageEvent(state, event) {
+  const id = event.message_id ?? event.message?.id;
+  const known = state.messages[id];
+  if (!known) return state;
+  const patch = event.message ?? withoutUndefined(PATCHES[event.type](event));
+  return { ...state, messages: { ...state.messages, [id]: mergeMessage(known, { ...patch, id }) } };
+}
+
+/** Notes that a conversation was opened and forgets the ones opened longest ago. */
+export function dropOldThreads(state, id) {
+  const recent = id ? [id, ...state.recent.filter((other) => other !== id)] : state.recent;
+  if (recent.length <= THREADS_KEPT) return { ...state, recent };
+  const threads = { ...state.threads };
+  const messages = { ...state.messages };
+  for (const old of recent.slice(THREADS_KEPT)) {
+    threads[old]?.ids.forEach((messageId) => delete messages[messageId]);
+    delete threads[old];
+  }
+  return { ...state, recent: recent.slice(0, THREADS_KEPT), threads, messages };
+}
+
+/** What was written here and is not in the list yet; an item whose message already came by socket is left out. */
+export function waitingItems(state, conversationId) {
+  const items = state.outbox.filter((item) => item.conversation === conversationId);
+  if (!items.length) return items;
+  const arrived = new Set((state.threads[conversationId]?.ids ?? []).map((id) => state.messages[id].client_message_id));
+  return items.filter((item) => !arrived.has(item.client_message_id));
+}
+
+/**
+ * The rows of a thread in order: {kind: "day" | "unread" | "message", key, …}. `follows` marks a message that continues
+ * the one before it (same side, same author, within five minutes).
+ */
+export function threadRows(messages, { dayOf, firstUnreadId, unreadCount }) {
+  const rows = [];
+  let before = null;
+  for (const message of messages) {
+    const day = dayOf(message.created_at);
+    const newDay = !before || dayOf(before.created_at) !== day;
+    if (newDay) rows.push({ kind: "day", key: `day-${day}-${message.id}`, at: message.created_at });
+    const unread = message.id === firstUnreadId;
+    if (unread) rows.push({ kind: "unread", key: "unread", n: unreadCount });
+    rows.push({ kind: "message", key: message.client_message_id || message.id, message, follows: !newDay && !unread && continues(before, message) });
+    before = message;
+  }
+  return rows;
+}
+
+function continues(before, message) {
+  const same = before.direction === message.direction && before.author_name === message.author_name && before.sender?.id === message.sender?.id;
+  return same && Math.abs(Date.parse(message.created_at) - Date.parse(before.created_at)) < 300_000;
+}
