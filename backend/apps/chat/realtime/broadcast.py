@@ -16,18 +16,20 @@ import os
 import queue
 import threading
 import time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from alrea_sense.redis_url import address
 from django.conf import settings
 from prometheus_client import Counter
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError
 
-from alrea_sense.redis_url import address
+from apps.chat.outage import Outage
 from apps.chat.realtime import events, log
+from apps.chat.realtime.shapes import stamp
+from apps.chat.redis_clients import TROUBLE, sync_client
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,7 @@ BATCH = 256
 RETRY_SECONDS = 1.0
 
 _PUBLISHED = Counter("chat_realtime_events", "Events announced to browsers.")
-_DROPPED = Counter(
-    "chat_realtime_events_dropped", "Events nobody was told of."
-)
+_DROPPED = Counter("chat_realtime_events_dropped", "Events nobody was told of.")
 
 Entry = tuple[str, dict[str, Any]]
 
@@ -54,8 +54,7 @@ class Publisher:
         self._redis: Redis | None = None
         self._seen: dict[str, int] = {}
         self._lost: set[str] = set()
-        self._away_since: float | None = None
-        self._dropped = 0
+        self._outage = Outage(logger, "Redis (realtime)", address(settings.CHANNELS_REDIS_URL))
 
     def put(self, tenant_id: str, event: dict[str, Any]) -> None:
         """Queue an event; a full queue drops it and remembers that the tenant lost one."""
@@ -114,11 +113,11 @@ class Publisher:
             self._send(notices, skip=1)
             self._lost.difference_update(lost)
             self._send(batch)
-        except (RedisError, OSError) as problem:
+        except TROUBLE as problem:
             self._drop(batch)
-            self._gone(problem)
+            self._outage.failed(problem)
         else:
-            self._back()
+            self._outage.worked()
             _PUBLISHED.inc(len(batch))
 
     def _send(self, entries: list[Entry], *, skip: int = 0) -> None:
@@ -141,7 +140,7 @@ class Publisher:
         return pipe.execute(raise_on_error=False)
 
     def _arguments(self, tenant: str, event: dict[str, Any], skip: int) -> tuple[Any, ...]:
-        text = json.dumps(event, separators=(",", ":"), default=str)
+        text = json.dumps(event, separators=(",", ":"), default=_plain)
         seen = self._seen.get(tenant, 0)
         lives = (settings.CHAT_REALTIME_KEEP, log.LOG_SECONDS, log.SEQ_SECONDS)
         return (*log.keys(tenant), text[1:], *lives, seen, skip)
@@ -149,29 +148,19 @@ class Publisher:
     def _client(self) -> Redis:
         url = settings.CHANNELS_REDIS_URL
         if self._redis is None or url != self._url:
-            retry = Retry(NoBackoff(), 0)
-            self._redis = Redis.from_url(url, retry=retry, socket_connect_timeout=1, socket_timeout=2)
+            self._redis = sync_client(url)
             self._url = url
             self._seen = {}
         return self._redis
 
     def _drop(self, batch: list[Entry]) -> None:
         self._lost.update(tenant for tenant, _ in batch)
-        self._dropped += len(batch)
         _DROPPED.inc(len(batch))
 
-    def _gone(self, problem: Exception) -> None:
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-            extra = {"redis": address(self._url), "error": type(problem).__name__}
-            logger.warning("realtime: Redis is away, browsers are not told of changes", extra=extra)
 
-    def _back(self) -> None:
-        if self._away_since is not None:
-            seconds = round(time.monotonic() - self._away_since, 1)
-            extra = {"redis": address(self._url), "seconds": seconds, "dropped": self._dropped}
-            logger.info("realtime: Redis is back", extra=extra)
-            self._away_since, self._dropped = None, 0
+def _plain(value: object) -> str | None:
+    """Times as everywhere in the API; ids as text."""
+    return stamp(value) if isinstance(value, datetime) else str(value)
 
 
 _publisher = Publisher()

@@ -1,7 +1,7 @@
 """The WebSocket of one agent on one tenant: `/ws/chat/tenant/<tenant_id>/`.
 
-Its duties: let the right people in, pass on the tenant's events in order, replay what a client missed, and hand
-what the client says to `commands`. Nothing a client sends may end it.
+Its duties: let the right people in, pass on the tenant's events in order, replay what a client missed, and
+hand what the client says to `api.commands`. Nothing a client sends may end it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections import deque
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from redis.exceptions import RedisError
 
+from apps.chat.api.commands import COMMANDS, Refused
 from apps.chat.errors import ChatError, QueueAway
 from apps.chat.realtime import access, events, log
-from apps.chat.realtime.commands import COMMANDS, Refused
 from apps.chat.realtime.hub import Hub, hub
+from apps.chat.redis_clients import TROUBLE
 from apps.tenancy.models import User
 
 logger = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ NOT_AUTHENTICATED = 4001
 NOT_THIS_TENANT = 4003
 TRY_LATER = 1013
 
-# A client that comes back says `resume` first thing; live events wait that long for it, so that what was missed
-# comes before what is new.
-HOLD_SECONDS = 0.5
+# A client that comes back says `resume` soon; live events wait that long for it, so that what was missed
+# comes before what is new. A client that says nothing is greeted when the wait is over.
+HOLD_SECONDS = 0.4
 RECHECK_SECONDS = 60.0
 OUTBOX_LONGEST = 2000
 FRAME_LONGEST = 1024 * 1024  # the longest text, every character escaped, fits
@@ -79,7 +79,7 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._allowance = Allowance()
         self._hub = hub()
         self._sent = await self._hub.attach(self.tenant_id, self)
-        await self.say(events.SUBSCRIBED, last_seq=self._sent)
+        self._greeted = False
         self._writer = asyncio.create_task(self._write())
 
     async def disconnect(self, code: int) -> None:
@@ -115,6 +115,11 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._outbox.append((seq, text))
         self._something.set()
 
+    async def greet(self, **fields: Any) -> None:
+        """Say that events come from here on."""
+        self._greeted = True
+        await self.say(events.SUBSCRIBED, last_seq=self._sent, **fields)
+
     async def say(self, kind: str, **fields: Any) -> None:
         """Send this client alone something."""
         await self.send(text_data=json.dumps({"type": kind, **fields}))
@@ -123,6 +128,8 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Empty the outbox as it fills, and see now and then whether the user may still watch."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._released.wait(), HOLD_SECONDS)
+        if not self._greeted:
+            await self.greet()
         recheck_at = time.monotonic() + RECHECK_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
@@ -144,19 +151,29 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
                     await self.send(text_data=text)
 
     async def resume(self, last_seq: int) -> None:
-        """Send all that followed `last_seq`, in order, before anything newer; or say that it cannot be told."""
+        """Send all that followed `last_seq`, in order, before anything newer; or say that it cannot be told.
+
+        What waits in the outbox and was replayed is not sent again; what was sent before the client asked is:
+        it says it lacks it.
+        """
         async with self._wire:
-            try:
-                tail = await log.read_since(self._hub.redis, self.tenant_id, last_seq) if self._hub else None
-            except (RedisError, OSError):
-                tail = None
-            if tail is not None and tail.complete:
+            tail = await self._tail(last_seq)
+            self._greeted = True
+            self._sent = tail.seq
+            if tail.complete:
                 for _, text in tail.events:
                     await self.send(text_data=text)
             else:
-                await self.say(events.RESYNC_REQUIRED, seq=tail.seq if tail else self._sent)
-            self._sent = tail.seq if tail else self._sent
+                await self.say(events.RESYNC_REQUIRED, seq=tail.seq)
         self._released.set()
+
+    async def _tail(self, last_seq: int) -> log.Tail:
+        """What followed `last_seq`; without Redis that is unknown."""
+        assert self._hub is not None
+        try:
+            return await log.read_since(self._hub.redis, self.tenant_id, last_seq)
+        except TROUBLE:
+            return log.Tail(self._sent, [], complete=False)
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -196,4 +213,3 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         meant = command.get("client_message_id")
         ref = {"client_message_id": meant} if isinstance(meant, str) and len(meant) <= 128 else {}
         await self.say(events.ERROR, message=message, error_code=code, **ref)
-

@@ -32,13 +32,23 @@ ERROR = "error"
 PONG = "pong"
 
 
-def message_received(message: Message, delivery: Delivery | None = None) -> Event:
-    """A message is new in its conversation, whoever wrote it; wants `sender` loaded."""
-    return {
+def message_received(
+    message: Message,
+    delivery: Delivery | None = None,
+    conversation: Conversation | None = None,
+) -> Event:
+    """A message is new in its conversation, whoever wrote it; wants `sender` loaded.
+
+    With the conversation (contact, instance, assigned_to loaded) its list entry comes along.
+    """
+    event: Event = {
         "type": MESSAGE_RECEIVED,
         "conversation_id": str(message.conversation_id),
         "message": message_json(message, delivery),
     }
+    if conversation is not None:
+        event["conversation"] = conversation_json(conversation)
+    return event
 
 
 def message_status_update(
@@ -139,10 +149,7 @@ def instance_status_changed(
     """A number connected, disconnected, or its gate moved (`open`, `parked`, `frozen`)."""
     return {
         "type": INSTANCE_STATUS_CHANGED,
-        "instance_id": str(instance_id),
-        "name": name,
-        "connection": connection,
-        "gate": gate,
+        "instance": {"id": str(instance_id), "name": name, "connection": connection, "gate": gate},
         "reason": reason,
         "reason_text": reason_text(reason),
     }

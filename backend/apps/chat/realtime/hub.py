@@ -1,7 +1,10 @@
-"""One process's ear at Redis: subscribes to the live channels of watched tenants and fans events out to sockets.
+"""One process's ear at Redis: hears the live channels of watched tenants and fans events out to sockets.
 
 A hub belongs to one event loop. It keeps each tenant's stream whole: numbers are contiguous, and what the
-subscription missed is read from the log. When the log cannot help, the tenant's sockets get `resync_required`.
+subscription missed is read from the log. When the log cannot help, the sockets get `resync_required`.
+
+One subscription for each process and tenant, and one parse of each event, whatever the number of sockets: the
+channel layer would take a subscription, a queue and an unpacking for each of them.
 """
 
 from __future__ import annotations
@@ -17,14 +20,12 @@ from weakref import WeakKeyDictionary
 
 from alrea_sense.redis_url import address
 from django.conf import settings
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from apps.chat.outage import Outage
 from apps.chat.realtime import log
 from apps.chat.realtime.events import RESYNC_REQUIRED
+from apps.chat.redis_clients import TROUBLE, async_client
 
 logger = logging.getLogger(__name__)
 
@@ -66,16 +67,17 @@ class Watched:
 
 
 class Hub:
-    """Subscription and listeners of one event loop. Start it with `attach`; it ends with its last listener."""
+    """Subscription and listeners of one event loop. Begins with `attach`, ends with its last listener."""
 
     def __init__(self) -> None:
         self._url = settings.CHANNELS_REDIS_URL
-        self.redis = _client(self._url)
+        self.redis = async_client(self._url)
         self._pubsub: PubSub = self.redis.pubsub()
         self._tenants: dict[str, Watched] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribing = asyncio.Lock()
         self._away_since: float | None = None
+        self._outage = Outage(logger, "Redis (sockets)", address(self._url))
         self._heard_at = time.monotonic()
 
     async def attach(self, tenant_id: str, listener: Listener) -> int:
@@ -97,7 +99,7 @@ class Hub:
         watched.listeners.discard(listener)
         if not watched.listeners:
             del self._tenants[tenant_id]
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*TROUBLE):
                 async with self._subscribing:
                     if tenant_id not in self._tenants:
                         await self._pubsub.unsubscribe(log.keys(tenant_id)[2])
@@ -111,17 +113,16 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*TROUBLE):
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-            await self.redis.aclose()
 
     async def _begin(self, watched: Watched) -> None:
-        """Subscribe and learn the number; what slips in between is read when the subscription is confirmed."""
+        """Subscribe and learn the number; what slips between is read when the subscription is confirmed."""
         try:
             async with self._subscribing:
                 await self._pubsub.subscribe(log.keys(watched.tenant_id)[2])
             watched.seq = (await log.read_since(self.redis, watched.tenant_id, log.NEWEST)).seq
-        except (RedisError, OSError) as problem:
+        except TROUBLE as problem:
             self._gone(problem)
 
     async def _listen(self) -> None:
@@ -133,19 +134,19 @@ class Hub:
                 message = await self._pubsub.get_message(timeout=CHECK_SECONDS)
                 if message is not None:
                     await self._hear(message)
-            except (RedisError, OSError) as problem:
+            except TROUBLE as problem:
                 self._gone(problem)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _hear(self, message: dict[str, Any]) -> None:
         self._heard_at = time.monotonic()
-        watched = self._tenants.get(log.tenant_of(message["channel"].decode()))
+        watched = self._tenants.get(log.tenant_of(message["channel"]))
         if watched is None or message["type"] not in {"message", "subscribe"}:
             return
         if message["type"] == "subscribe":
             await self._catch_up(watched)
             return
-        text = message["data"].decode()
+        text = message["data"]
         seq = log.seq_of(text)
         if seq == watched.seq + 1:
             watched.tell([(seq, text)])
@@ -161,7 +162,7 @@ class Hub:
                 if any(missed) and time.monotonic() - self._heard_at > CHECK_SECONDS:
                     await self._reconnect()
                 self._back()
-            except (RedisError, OSError) as problem:
+            except TROUBLE as problem:
                 self._gone(problem)
 
     async def _catch_up(self, watched: Watched) -> bool:
@@ -186,10 +187,9 @@ class Hub:
             await self._pubsub.connection.disconnect()
 
     def _gone(self, problem: Exception) -> None:
+        self._outage.failed(problem)
         if self._away_since is None:
             self._away_since = time.monotonic()
-            extra = {"redis": address(self._url), "error": type(problem).__name__}
-            logger.warning("realtime: Redis is away, sockets hear nothing", extra=extra)
 
     def _back(self) -> None:
         """After a real outage publishers may have died with what they dropped: everyone fetches anew."""
@@ -197,7 +197,7 @@ class Hub:
             return
         seconds = time.monotonic() - self._away_since
         self._away_since = None
-        logger.info("realtime: Redis is back", extra={"redis": address(self._url), "seconds": round(seconds, 1)})
+        self._outage.worked()
         if seconds > FORGIVEN_SECONDS:
             for watched in self._tenants.values():
                 watched.resync(watched.seq)
@@ -212,8 +212,3 @@ def hub() -> Hub:
     if loop not in _hubs:
         _hubs[loop] = Hub()
     return _hubs[loop]
-
-
-def _client(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, retry=retry, socket_connect_timeout=1, socket_timeout=5)

@@ -79,6 +79,7 @@ def message_json(
 def _times(message: Message) -> Json:
     return {
         "created_at": stamp(message.created_at),
+        "sort_at": stamp(message.sort_at),
         "sent_at": stamp(message.sent_at),
         "delivered_at": stamp(message.delivered_at),
         "seen_at": stamp(message.seen_at),

@@ -9,15 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from functools import lru_cache
 
 from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from apps.chat.errors import QueueAway
+from apps.chat.redis_clients import TROUBLE, sync_client
 
 SECONDS = 60
 _PREFIX = "chat:ws-ticket:"
@@ -31,8 +27,8 @@ def issue(user_id: object) -> str:
     """
     ticket = secrets.token_urlsafe(32)
     try:
-        _redis(settings.CACHE_REDIS_URL).set(_key(ticket), str(user_id), ex=SECONDS)
-    except (RedisError, OSError) as problem:
+        sync_client(settings.CACHE_REDIS_URL).set(_key(ticket), str(user_id), ex=SECONDS)
+    except TROUBLE as problem:
         raise QueueAway("Tickets cannot be issued at the moment: Redis is away.") from problem
     return ticket
 
@@ -48,17 +44,11 @@ async def redeem(ticket: str) -> str | None:
 
 def _take(ticket: str) -> str | None:
     try:
-        found = _redis(settings.CACHE_REDIS_URL).getdel(_key(ticket))
-    except (RedisError, OSError) as problem:
+        found = sync_client(settings.CACHE_REDIS_URL).getdel(_key(ticket))
+    except TROUBLE as problem:
         raise QueueAway("Tickets cannot be checked at the moment: Redis is away.") from problem
-    return found.decode() if isinstance(found, bytes) else None
+    return str(found) if found else None
 
 
 def _key(ticket: str) -> str:
     return _PREFIX + hashlib.sha256(ticket.encode()).hexdigest()
-
-
-@lru_cache(maxsize=2)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, retry=retry, socket_connect_timeout=0.5, socket_timeout=1)

@@ -39,6 +39,8 @@ class Socket(Protocol):
     @property
     def position(self) -> int: ...
 
+    async def greet(self, **fields: Any) -> None: ...
+
     async def say(self, kind: str, **fields: Any) -> None: ...
 
     async def resume(self, last_seq: int) -> None: ...
@@ -50,7 +52,7 @@ async def subscribe(socket: Socket, command: Command) -> None:
     if command.get("conversation_id") is not None:
         found = await _conversation(socket, command)
         fields["conversation_id"] = str(found.pk)
-    await socket.say(events.SUBSCRIBED, last_seq=socket.position, **fields)
+    await socket.greet(**fields)
 
 
 async def unsubscribe(socket: Socket, command: Command) -> None:
@@ -58,7 +60,7 @@ async def unsubscribe(socket: Socket, command: Command) -> None:
 
 
 async def send_message(socket: Socket, command: Command) -> None:
-    """Write a message. The answer is `message_received`, as for everyone; directly when it was known already."""
+    """Write a message. The answer is `message_received`, as for everyone; direct when it was known already."""
     key = "conversation" if "conversation" in command else "conversation_id"
     wanted = _id(command, key)
     content, meant, reply = (command.get(name) for name in ("content", "client_message_id", "reply_to"))
