@@ -1,0 +1,204 @@
+"""The thread that applies the journal: in its order, one event after the other, and again what failed.
+
+A failed event stays NEW and is tried again after a growing pause; after `TRIES` it is FAILED, for a person to
+look at. For a NEW row `applied_at` tells when it was last tried (or taken by a sweep): the pause counts from
+there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import reduce
+from operator import or_
+from typing import Final
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db.models import Q
+from django.db.models.functions import Now
+from prometheus_client import Counter
+
+from apps.chat import inbound
+from apps.chat.models import WebhookEvent
+
+logger = logging.getLogger(__name__)
+State = WebhookEvent.State
+
+TRIES: Final = 5
+SWEEP_SECONDS: Final = 3.0
+BACKLOG: Final = 20_000
+_MARKS: Final = 64
+_MOST_TRIES: Final = 1000
+# Events that nobody applied (their process was killed) are due after this age ...
+_ORPHANED: Final = timedelta(seconds=5)
+# ... and those that were tried n times after this pause; index 0: taken by a sweep that died.
+_PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (30, 2, 8, 30, 120, 300))
+
+_APPLIED = Counter("chat_webhook_applied", "Journalled webhooks by what became of them.", ["outcome"])
+
+
+class Applier:
+    """One thread over a queue of journal ids. Ids beyond `BACKLOG` are left to the sweep."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ids: deque[int] = deque()
+        self._busy = False
+        self._stopping = False
+        self._next_sweep = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="chat-inbound", daemon=True)
+        self._thread.start()
+
+    def put(self, ids: Iterable[int]) -> None:
+        """Have these journalled events applied."""
+        with self._changed:
+            self._ids.extend(list(ids)[: max(0, BACKLOG - len(self._ids))])
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until everything that was put was tried once; False when `timeout` seconds were too short."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._ids and not self._busy, timeout)
+
+    def stop(self, timeout: float) -> None:
+        """Finish what is queued, as far as the time allows; the sweep of another process takes the rest."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        marks: list[tuple[int, str]] = []
+        while self._wait():
+            try:
+                self._work(marks)
+            except Exception as error:
+                # Whatever it was, the rows are still NEW and the sweep finds them.
+                logger.warning("inbound: the journal cannot be applied now", extra=_described(error))
+                connection.close()
+            marks.clear()
+        connection.close()
+
+    def _wait(self) -> bool:
+        """Wait for work or for the time to sweep; False when it is time to end."""
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+            while not self._ids and not self._stopping:
+                left = self._next_sweep - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            self._busy = True
+            return bool(self._ids) or not self._stopping
+
+    def _work(self, marks: list[tuple[int, str]]) -> None:
+        """Apply a stretch of the queue, then mark it as done in one go: a lost mark costs a repetition."""
+        while len(marks) < _MARKS and (pk := self._take()) is not None:
+            note = try_one(pk)
+            if note is not None:
+                marks.append((pk, note))
+        mark_done(marks)
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            sweep_once(_MARKS)
+            if not self._ids:
+                connection.close()  # idle: give it back
+
+    def _take(self) -> int | None:
+        with self._changed:
+            return self._ids.popleft() if self._ids else None
+
+
+def try_one(pk: int) -> str | None:
+    """Apply a NEW event; its note, or None when it is not NEW any more or failed (which is then recorded)."""
+    new = WebhookEvent.objects.select_related("instance").defer(
+        "instance__api_key", "instance__webhook_secret"
+    )
+    row = new.filter(pk=pk, state=State.NEW).first()
+    if row is None:
+        return None
+    try:
+        return inbound.apply(row)
+    except Exception as error:
+        _record_failure(row, error)
+        return None
+
+
+def mark_done(marks: Iterable[tuple[int, str]]) -> None:
+    """Record what became of applied events."""
+    by_note: defaultdict[str, list[int]] = defaultdict(list)
+    for pk, note in marks:
+        by_note[note].append(pk)
+    for note, ids in by_note.items():
+        ignored = note.startswith(inbound.IGNORED)
+        state = State.IGNORED if ignored else State.APPLIED
+        rows = WebhookEvent.objects.filter(pk__in=ids, state=State.NEW)
+        changed = rows.update(state=state, applied_at=Now(), note=note)
+        _APPLIED.labels("ignored" if ignored else "applied").inc(changed)
+
+
+def sweep_once(limit: int = 200) -> int:
+    """Apply NEW events that nobody holds: left over by a process that was killed, or failed and due again.
+
+    Any number of processes may call it: an event is taken by a conditional update, and applying twice does no
+    harm.
+
+    Returns:
+        How many were applied.
+    """
+    due = _due()
+    ids = list(
+        WebhookEvent.objects.filter(due, state=State.NEW).order_by("id").values_list("id", flat=True)[:limit]
+    )
+    marks = []
+    for pk in ids:
+        if WebhookEvent.objects.filter(due, pk=pk, state=State.NEW).update(applied_at=Now()):
+            note = try_one(pk)
+            if note is not None:
+                marks.append((pk, note))
+    mark_done(marks)
+    return len(marks)
+
+
+def _due() -> Q:
+    """Which NEW events a sweep may take, by the database's clock."""
+    orphaned = Q(tries=0, applied_at__isnull=True, received_at__lte=Now() - _ORPHANED)
+    last = len(_PAUSES) - 1
+    paused = [Q(tries=tries, applied_at__lte=Now() - pause) for tries, pause in enumerate(_PAUSES)]
+    return reduce(or_, paused, orphaned) | Q(tries__gt=last, applied_at__lte=Now() - _PAUSES[last])
+
+
+def _record_failure(row: WebhookEvent, error: Exception) -> None:
+    """Count the try. While the database is at fault the event is tried for as long as it takes."""
+    transient = isinstance(error, OperationalError | InterfaceError)
+    if isinstance(error, DatabaseError):
+        connection.close()
+    failed = row.tries + 1 >= TRIES and not transient
+    WebhookEvent.objects.filter(pk=row.pk, state=State.NEW).update(
+        tries=min(row.tries + 1, _MOST_TRIES),
+        applied_at=Now(),
+        note=type(error).__name__[:200],
+        state=State.FAILED if failed else State.NEW,
+    )
+    _APPLIED.labels("failed" if failed else "retried").inc()
+    level = logging.ERROR if failed else logging.WARNING
+    text = "inbound: a webhook could not be applied" + ("" if failed else ", it is tried again")
+    logger.log(
+        level,
+        text,
+        extra={"event_id": row.pk, "event": row.event, "tries": row.tries + 1, **_described(error)},
+    )
+
+
+def _described(error: Exception) -> dict[str, str]:
+    """Which error, where; never its text, which may quote a message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = next((frame for frame in reversed(frames) if "/apps/" in frame.filename), None)
+    place = f"{where.filename.rpartition('/apps/')[2]}:{where.lineno}" if where else ""
+    return {"error": type(error).__name__, "where": place}

@@ -1,0 +1,226 @@
+"""Messages that exist at WhatsApp: a customer's, one typed on the phone, the echo of our own send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from django.db import IntegrityError, transaction
+
+from apps.chat import contacts
+from apps.chat.delivery import evidence
+from apps.chat.evolution import jids
+from apps.chat.evolution.events import MessageEvent
+from apps.chat.inbound import changes, locks, previews, statuses, times
+from apps.chat.models import Ack, Conversation, Evidence, Message, WebhookEvent
+from apps.chat.realtime import events
+from apps.chat.realtime.broadcast import publish
+
+ID_LENGTH: Final = 128 - len(changes.PARKED_PREFIX)
+_REACTION: Final = "reaction"
+
+
+def received(row: WebhookEvent, event: MessageEvent) -> str:
+    """Store a customer's message: once, whatever it is, even when its content stayed on the phone."""
+    try:
+        return _store(row, event, Message.Origin.CUSTOMER)
+    except contacts.NoAddress:
+        return "ignored: malformed: no usable address"
+
+
+def own(row: WebhookEvent, event: MessageEvent) -> str:
+    """Take a message from our own number: proof that one of our sends went out, or somebody else's words."""
+    known = _known(row, event)
+    if known is not None and known.origin != Message.Origin.API:
+        # A replay must not be taken for the echo of a later send that says the same.
+        evidence.attach_parked_acks(row.instance_id, [event.key_id])
+        return _again(row, event, known)
+    bound = evidence.bind_echo(
+        row.instance, contacts.known_conversations(row.instance, addresses(event)), event
+    )
+    if bound is evidence.Bound.PARKED:
+        return "echo parked"
+    if bound is evidence.Bound.ATTEMPT:
+        return _bound(row, event)
+    try:
+        note = _store(row, event, Message.Origin.PHONE if event.from_phone else Message.Origin.OTHER)
+    except contacts.NoAddress:
+        return "ignored: malformed: no usable address"
+    # Acks that came before it waited; after our commit they find it.
+    evidence.attach_parked_acks(row.instance_id, [event.key_id])
+    return note
+
+
+def addresses(event: MessageEvent) -> Sequence[str]:
+    """The JIDs of whom the chat is with. In a group the alternates are the speaker's, not the chat's."""
+    if jids.is_group(event.remote_jid):
+        return [event.remote_jid]
+    return [event.remote_jid, *event.alt_jids]
+
+
+def words(event: MessageEvent) -> str:
+    """What the thread shows; a stub such as `[image]` when a message has no words of its own."""
+    said = event.text or event.caption or event.emoji
+    return said or ("" if event.kind == "text" else f"[{event.kind}]")
+
+
+def _known(row: WebhookEvent, event: MessageEvent) -> Message | None:
+    return Message.objects.filter(instance_id=row.instance_id, provider_id=event.key_id).first()
+
+
+def _bound(row: WebhookEvent, event: MessageEvent) -> str:
+    message = _known(row, event)
+    if message is not None:
+        statuses.tell(message)
+    return "echo"
+
+
+@transaction.atomic
+def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> str:
+    """Locks in this order, here as everywhere: message id, contact, conversation, message."""
+    locks.hold(row.instance_id, event.key_id)
+    incoming = origin == Message.Origin.CUSTOMER
+    theirs = addresses(event)
+    contact = contacts.find_or_create(row.instance.tenant_id, theirs, name=_name(event) if incoming else "")
+    known = _known(row, event)
+    if known is not None:
+        return _again(row, event, known)
+    message = _new(row, event, origin)
+    conversation, is_new = contacts.conversation_with(
+        row.instance, contact, contacts.preferred(theirs), message.sort_at
+    )
+    conversation.contact, conversation.instance = contact, row.instance
+    message.conversation = conversation
+    if not _insert(message):
+        return "known"
+    _attach_replies(message)
+    _update(conversation, message)
+    _tell(conversation, message, is_new)
+    return "received" if incoming else "sent elsewhere"
+
+
+def _again(row: WebhookEvent, event: MessageEvent, known: Message) -> str:
+    """A second receipt: the earlier of two receipts counts, whichever is applied first."""
+    if known.origin == Message.Origin.API:
+        return "known"
+    sort_at = min(known.sort_at, times.sort_time(event.timestamp, row.received_at))
+    recovered = known.recovered and times.is_recovered(event.timestamp, row.received_at)
+    if (sort_at, recovered) != (known.sort_at, known.recovered):
+        Message.objects.filter(pk=known.pk).update(sort_at=sort_at, recovered=recovered)
+    return "known"
+
+
+def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
+    """The message as it should be stored, with what waited for it, but without its conversation."""
+    incoming = origin == Message.Origin.CUSTOMER
+    quoted = (event.target_id if event.kind == _REACTION else event.quoted_id) or ""
+    message = Message(
+        tenant_id=row.instance.tenant_id,
+        instance_id=row.instance_id,
+        direction=Message.Direction.INCOMING if incoming else Message.Direction.OUTGOING,
+        origin=origin,
+        kind=event.kind,
+        content=words(event),
+        provider_id=event.key_id,
+        quoted_provider_id=quoted if len(quoted) <= ID_LENGTH else "",
+        recovered=times.is_recovered(event.timestamp, row.received_at),
+        sort_at=times.sort_time(event.timestamp, row.received_at),
+        created_at=row.received_at,
+    )
+    if jids.is_group(event.remote_jid):
+        message.author_name = _name(event)
+        message.author_jid = (event.participant or "")[:128]
+    if not incoming:
+        _as_sent(message, event, times.sent_time(event.timestamp, row.received_at))
+    _take_parked(message, incoming)
+    return message
+
+
+def _as_sent(message: Message, event: MessageEvent, at: datetime) -> None:
+    least = Ack.SENT if message.origin == Message.Origin.PHONE else Ack.SUBMITTED
+    message.ack = max(event.status or 0, least)
+    message.ack_error = event.error
+    message.sent_at = at
+
+
+def _take_parked(message: Message, incoming: bool) -> None:
+    """Edits and deletions that came first; for a customer's message also that it was read on our phone."""
+    change_id = f"{changes.PARKED_PREFIX}{message.provider_id}"
+    ids = [change_id, message.provider_id] if incoming else [change_id]
+    rows = {
+        row.provider_id: row
+        for row in Evidence.objects.filter(instance_id=message.instance_id, provider_id__in=ids)
+    }
+    if change := changes.parked_change(rows.get(change_id)):
+        changes.put(message, change)
+    if message.provider_id in rows and rows[message.provider_id].ack >= Ack.SEEN:
+        message.read_at = message.created_at
+    if rows:
+        Evidence.objects.filter(pk__in=[row.pk for row in rows.values()]).delete()
+
+
+def _insert(message: Message) -> bool:
+    """False when a send of ours took this id meanwhile: its answer came while we looked at the echo."""
+    if message.quoted_provider_id:
+        message.reply_to = _quoted(message)
+    try:
+        with transaction.atomic():
+            message.save(force_insert=True)
+    except IntegrityError:
+        if Message.objects.filter(instance_id=message.instance_id, provider_id=message.provider_id).exists():
+            return False
+        raise
+    return True
+
+
+def _quoted(message: Message) -> Message | None:
+    same = Message.objects.filter(instance_id=message.instance_id, provider_id=message.quoted_provider_id)
+    return same.filter(conversation_id=message.conversation_id).first()
+
+
+def _attach_replies(message: Message) -> None:
+    """Replies stored before what they answer. They stand after it, where there is mostly nothing."""
+    Message.objects.filter(
+        conversation_id=message.conversation_id,
+        sort_at__gte=message.sort_at,
+        quoted_provider_id=message.provider_id,
+        reply_to__isnull=True,
+    ).update(reply_to=message)
+
+
+def _update(conversation: Conversation, message: Message) -> None:
+    """Count and show the message. The conversation's row is locked.
+
+    A message that was recovered late is as unread as any other: nobody saw it.
+    """
+    if message.direction == Message.Direction.INCOMING and message.kind != _REACTION:
+        _count_unread(conversation, message)
+    latest = message.sort_at >= conversation.last_message_at
+    if latest:
+        conversation.last_message_at = message.sort_at
+        conversation.last_message_preview = previews.preview_of(message.content)
+    conversation.save(update_fields=["unread_count", "status", "last_message_at", "last_message_preview"])
+    if not latest:
+        previews.preview_again(conversation)
+
+
+def _count_unread(conversation: Conversation, message: Message) -> None:
+    if message.read_at is None:
+        conversation.unread_count += 1
+    if conversation.status == Conversation.Status.CLOSED:
+        taken = conversation.assigned_to_id is not None
+        conversation.status = Conversation.Status.OPEN if taken else Conversation.Status.PENDING
+
+
+def _tell(conversation: Conversation, message: Message, is_new: bool) -> None:
+    tenant_id = message.tenant_id
+    entry = events.new_conversation if is_new else events.conversation_updated
+    told = [entry(conversation), events.message_received(message)]
+    for event in told:
+        transaction.on_commit(partial(publish, tenant_id, event), robust=True)
+
+
+def _name(event: MessageEvent) -> str:
+    return (event.push_name or "")[:200]
