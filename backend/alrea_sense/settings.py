@@ -20,7 +20,7 @@ ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS", [])
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 
-# --- databases ---------------------------------------------------------------------------------------------------
+# --- databases ------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL")
 
 
@@ -47,7 +47,9 @@ def _database() -> dict[str, object]:
             "pool": {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 20, least=4), "timeout": 10},
         }
     else:
-        raise ImproperlyConfigured("DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…).")
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…)."
+        )
     return config
 
 
@@ -55,7 +57,7 @@ DATABASES = {"default": _database()}
 EMBEDDED = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- secrets -----------------------------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------------------
 
 
 def _secret_key() -> str:
@@ -63,7 +65,9 @@ def _secret_key() -> str:
     given = env.text("SECRET_KEY")
     if given:
         if len(given) < 32 or given.startswith(("change-me", "django-insecure")):
-            raise ImproperlyConfigured("SECRET_KEY must be a random text of 32 characters or more, not a sample.")
+            raise ImproperlyConfigured(
+                "SECRET_KEY must be a random text of 32 characters or more, not a sample."
+            )
         return given
     if not EMBEDDED:
         raise ImproperlyConfigured("SECRET_KEY is missing: set it to a random text of 32 characters or more.")
@@ -79,9 +83,11 @@ SECRET_KEY = _secret_key()
 # Keys that seal credentials in the database; the first seals, all open. Defaults to one derived from SECRET_KEY.
 CHAT_SECRETS_KEYS = env.listing("CHAT_SECRETS_KEYS", [])
 if DEBUG and not EMBEDDED and not env.flag("ALLOW_DEBUG", False):
-    raise ImproperlyConfigured("DEBUG must be 0 with PostgreSQL (or set ALLOW_DEBUG=1 on a developer's machine).")
+    raise ImproperlyConfigured(
+        "DEBUG must be 0 with PostgreSQL (or set ALLOW_DEBUG=1 on a developer's machine)."
+    )
 
-# --- Redis: one server, one database number per use ----------------------------------------------------------------
+# --- Redis: one server, one database number per use -----------------------------------------------
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHE_REDIS_URL = env.text("CACHE_REDIS_URL") or with_database(REDIS_URL, 0)
 CHANNELS_REDIS_URL = env.text("CHANNELS_REDIS_URL") or with_database(REDIS_URL, 1)
@@ -103,7 +109,7 @@ CHANNEL_LAYERS = {
     }
 }
 
-# --- chat: names of the seeds, then ours ---------------------------------------------------------------------------
+# --- chat: names of the seeds, then ours ----------------------------------------------------------
 CHAT_STREAM_REDIS_PREFIX = env.text("CHAT_STREAM_REDIS_PREFIX", "chat:stream:")
 CHAT_STREAM_SEND_NAME = env.text("CHAT_STREAM_SEND_NAME", CHAT_STREAM_REDIS_PREFIX + "send_message")
 CHAT_STREAM_MARK_READ_NAME = env.text("CHAT_STREAM_MARK_READ_NAME", CHAT_STREAM_REDIS_PREFIX + "mark_as_read")
@@ -122,7 +128,9 @@ CHAT_SEND_LEASE_SECONDS = env.number("CHAT_SEND_LEASE_SECONDS", 120, least=1)
 CHAT_SEND_TIMEOUT_SECONDS = env.number("CHAT_SEND_TIMEOUT_SECONDS", 90, least=0.5)
 CHAT_SEND_FENCE_SECONDS = env.number("CHAT_SEND_FENCE_SECONDS", 10, least=0.1)
 CHAT_SEND_SETTLE_SECONDS = env.number("CHAT_SEND_SETTLE_SECONDS", 95, least=0.1)
-CHAT_DELIVERY_MODE = env.choice("CHAT_DELIVERY_MODE", "verified", ["verified", "at_most_once", "at_least_once"])
+CHAT_DELIVERY_MODE = env.choice(
+    "CHAT_DELIVERY_MODE", "verified", ["verified", "at_most_once", "at_least_once"]
+)
 CHAT_RETRY_BASE_SECONDS = env.number("CHAT_RETRY_BASE_SECONDS", 2, least=0.01)
 CHAT_RETRY_MAX_SECONDS = env.number("CHAT_RETRY_MAX_SECONDS", 300, least=0.01)
 CHAT_SWEEP_INTERVAL_SECONDS = env.number("CHAT_SWEEP_INTERVAL_SECONDS", 1, least=0.05)
@@ -141,7 +149,7 @@ CHAT_MAX_TEXT = 65_536
 if CHAT_SEND_LEASE_SECONDS <= CHAT_SEND_TIMEOUT_SECONDS:
     raise ImproperlyConfigured("CHAT_SEND_LEASE_SECONDS must be longer than CHAT_SEND_TIMEOUT_SECONDS.")
 
-# --- applications and middleware -----------------------------------------------------------------------------------
+# --- applications and middleware ------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -244,5 +252,9 @@ LOGGING = {
     "formatters": {"line": {"()": "alrea_sense.logs.LineFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
 }

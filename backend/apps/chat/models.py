@@ -46,7 +46,9 @@ class Instance(models.Model):
     gate = models.SmallIntegerField(choices=Gate, default=Gate.OPEN)
     gate_reason = models.CharField(max_length=40, blank=True)
     gate_since = models.DateTimeField(null=True, blank=True)
-    gate_parks = models.PositiveSmallIntegerField(default=0, help_text="Times parked since the last accepted send.")
+    gate_parks = models.PositiveSmallIntegerField(
+        default=0, help_text="Times parked since the last accepted send."
+    )
     probe_at = models.DateTimeField(null=True, blank=True, help_text="When a parked instance is asked again.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -107,9 +109,13 @@ class Conversation(models.Model):
     remote_jid = models.CharField(max_length=128, help_text="Where our sends go.")
     status = models.CharField(max_length=8, choices=Status, default=Status.OPEN)
     assigned_to = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
-    next_seq = models.BigIntegerField(default=0, help_text="Last seq given to a delivery, under this row's lock.")
+    next_seq = models.BigIntegerField(
+        default=0, help_text="Last seq given to a delivery, under this row's lock."
+    )
     unread_count = models.PositiveIntegerField(default=0)
-    last_message_at = models.DateTimeField(default=timezone.now, help_text="Sorts the list; the start of it when empty.")
+    last_message_at = models.DateTimeField(
+        default=timezone.now, help_text="Sorts the list; the start of it when empty."
+    )
     last_message_preview = models.CharField(max_length=160, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -177,10 +183,14 @@ class Message(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "client_message_id"], condition=Q(client_message_id__isnull=False), name="message_client_id"
+                fields=["tenant", "client_message_id"],
+                condition=Q(client_message_id__isnull=False),
+                name="message_client_id",
             ),
             models.UniqueConstraint(
-                fields=["instance", "provider_id"], condition=Q(provider_id__isnull=False), name="message_provider_id"
+                fields=["instance", "provider_id"],
+                condition=Q(provider_id__isnull=False),
+                name="message_provider_id",
             ),
         ]
         indexes = [models.Index(fields=["conversation", "-sort_at", "-id"], name="message_thread")]
@@ -236,18 +246,30 @@ class Delivery(models.Model):
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="+", db_index=False)
     seq = models.BigIntegerField()
     kind = models.SmallIntegerField(choices=Kind, default=Kind.TEXT)
-    payload = models.JSONField(null=True, blank=True, help_text="What an edit or a reaction says; never a credential.")
+    payload = models.JSONField(
+        null=True, blank=True, help_text="What an edit or a reaction says; never a credential."
+    )
     fingerprint = models.CharField(max_length=32, help_text="What it says, as evolution.fingerprint sees it.")
     state = models.SmallIntegerField(choices=State, default=State.QUEUED)
     reason = models.CharField(max_length=40, blank=True)
     fence = models.IntegerField(default=0)
     tries = models.SmallIntegerField(default=0, help_text="POSTs that count against CHAT_STREAM_MAX_RETRIES.")
     attempts = models.SmallIntegerField(default=0, help_text="Steps ever taken; numbers the attempts.")
-    checks = models.SmallIntegerField(default=0, help_text="Looks of the resolver in the present verification.")
-    owner = models.ForeignKey(
-        Worker, null=True, blank=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    checks = models.SmallIntegerField(
+        default=0, help_text="Looks of the resolver in the present verification."
     )
-    maybe = models.BooleanField(default=False, help_text="Released by a person while an earlier try was unclear.")
+    owner = models.ForeignKey(
+        Worker,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    maybe = models.BooleanField(
+        default=False, help_text="Released by a person while an earlier try was unclear."
+    )
     cancel_requested = models.BooleanField(default=False)
     failure_gen = models.IntegerField(default=0, help_text="Which failure a replay answers: grows with each.")
     wake_at = models.DateTimeField(db_default=Now())
@@ -255,12 +277,16 @@ class Delivery(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     live: ClassVar[models.GeneratedField] = models.GeneratedField(
-        expression=Q(state__lt=10), output_field=models.BooleanField(), db_persist=True
+        expression=Q(state__lt=10),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["conversation", "seq"], condition=Q(live=True), name="delivery_lane"),
+            models.UniqueConstraint(
+                fields=["conversation", "seq"], condition=Q(live=True), name="delivery_lane"
+            ),
         ]
         indexes = [
             models.Index(fields=["sweep_at"], condition=Q(live=True), name="delivery_sweep"),
@@ -288,12 +314,18 @@ class Attempt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempt_rows")
-    conversation = models.ForeignKey(Conversation, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False)
-    instance = models.ForeignKey(Instance, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    instance = models.ForeignKey(
+        Instance, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
     n = models.SmallIntegerField()
     fence = models.IntegerField()
     fingerprint = models.CharField(max_length=32)
-    worker = models.ForeignKey(Worker, null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False)
+    worker = models.ForeignKey(
+        Worker, null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
     step_at = models.DateTimeField(db_default=Now())
     closed = models.SmallIntegerField(choices=Closed, null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -306,13 +338,19 @@ class Attempt(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["instance", "provider_id"], condition=Q(provider_id__isnull=False), name="attempt_provider_id"
+                fields=["instance", "provider_id"],
+                condition=Q(provider_id__isnull=False),
+                name="attempt_provider_id",
             ),
             models.UniqueConstraint(fields=["delivery", "n"], name="attempt_number"),
         ]
         indexes = [
             models.Index(fields=["conversation"], condition=Q(closed__isnull=True), name="attempt_open"),
-            models.Index(fields=["instance", "fingerprint"], condition=Q(provider_id__isnull=True), name="attempt_unbound"),
+            models.Index(
+                fields=["instance", "fingerprint"],
+                condition=Q(provider_id__isnull=True),
+                name="attempt_unbound",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -336,7 +374,9 @@ class Evidence(models.Model):
     provider_time = models.DateTimeField(null=True, blank=True)
     ack = models.SmallIntegerField(choices=Ack, default=Ack.NONE)
     ack_error = models.BooleanField(default=False)
-    record = models.JSONField(null=True, blank=True, help_text="The message's own words, for when it proves not ours.")
+    record = models.JSONField(
+        null=True, blank=True, help_text="The message's own words, for when it proves not ours."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

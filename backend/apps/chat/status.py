@@ -13,10 +13,18 @@ _BY_STATE = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
-_BY_ACK = {Ack.NONE: "submitted", Ack.SUBMITTED: "submitted", Ack.SENT: "sent", Ack.DELIVERED: "delivered", Ack.SEEN: "seen"}
+_BY_ACK = {
+    Ack.NONE: "submitted",
+    Ack.SUBMITTED: "submitted",
+    Ack.SENT: "sent",
+    Ack.DELIVERED: "delivered",
+    Ack.SEEN: "seen",
+}
 
 
-def status_of(state: int | None, attempts: int, ack: int, *, incoming: bool = False, ack_error: bool = False) -> str:
+def status_of(
+    state: int | None, attempts: int, ack: int, *, incoming: bool = False, ack_error: bool = False
+) -> str:
     """The status word.
 
     Args:

@@ -12,7 +12,6 @@ from django.db import models
 from apps.tenancy.ids import uuid7
 from apps.tenancy.secrets import SealedTextField
 
-
 if TYPE_CHECKING:
     _UserManager = BaseUserManager["User"]
 else:
@@ -62,7 +61,9 @@ class Tenant(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120, unique=True)
-    delivery_mode = models.CharField(max_length=20, choices=DeliveryMode, default=DeliveryMode.DEFAULT, blank=True)
+    delivery_mode = models.CharField(
+        max_length=20, choices=DeliveryMode, default=DeliveryMode.DEFAULT, blank=True
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

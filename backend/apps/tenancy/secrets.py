@@ -47,7 +47,9 @@ def unseal(sealed: str) -> str:
     try:
         return _box().decrypt(sealed.encode()).decode()
     except InvalidToken:
-        raise SecretUnreadable("a stored credential cannot be opened: check SECRET_KEY / CHAT_SECRETS_KEYS") from None
+        raise SecretUnreadable(
+            "a stored credential cannot be opened: check SECRET_KEY / CHAT_SECRETS_KEYS"
+        ) from None
 
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ def next_seq(conversation_id: UUID) -> int:
         raise transaction.TransactionManagementError("next_seq needs a transaction: its lock orders the lane")
     key = Conversation._meta.pk.get_db_prep_value(conversation_id, connection)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE chat_conversation SET next_seq = next_seq + 1 WHERE id = %s RETURNING next_seq", [key])
+        cursor.execute(
+            "UPDATE chat_conversation SET next_seq = next_seq + 1 WHERE id = %s RETURNING next_seq", [key]
+        )
         row = cursor.fetchone()
     if row is None:
         raise Conversation.DoesNotExist(f"no conversation {conversation_id}")

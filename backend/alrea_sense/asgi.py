@@ -1,0 +1,71 @@
+"""The server's entry: HTTP, WebSocket and lifespan.
+
+In production (DEBUG off) the lifespan starts the chat consumers in the server's own event loop and drains them
+at the end; CHAT_DISABLE_ASGI_CONSUMERS=1 leaves them to worker processes. A server that has no lifespan gets one
+background thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alrea_sense.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from apps.chat.consumers import EmbeddedConsumers
+from apps.chat.realtime.routing import websocket_application
+from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def consumers_wanted() -> bool:
+    """Do the consumers belong into this server process?"""
+    return not settings.DEBUG and not settings.CHAT_DISABLE_ASGI_CONSUMERS
+
+
+class Application:
+    """Routes by protocol, and answers the lifespan."""
+
+    def __init__(self) -> None:
+        self._router = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})
+        self._consumers: EmbeddedConsumers | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if self._consumers is None and consumers_wanted():
+            self._consumers = EmbeddedConsumers()
+            self._consumers.run_in_thread()
+        await self._router(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if consumers_wanted():
+            self._consumers = EmbeddedConsumers()
+            await self._consumers.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._consumers is not None:
+            await self._consumers.drain()
+        await asyncio.to_thread(_last_words)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _last_words() -> None:
+    from apps.chat.realtime.broadcast import flush
+
+    flush(2.0)
+
+
+application = Application()

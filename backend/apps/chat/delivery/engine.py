@@ -1,0 +1,166 @@
+"""The delivery parts of one process, put together: start them, feed them lanes, drain them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Self
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.chat.delivery import announce, failpoints, gate, policy, sender, sweeper
+from apps.chat.delivery.batcher import DatabaseThread
+from apps.chat.delivery.lane import Final, Finalized, Step
+from apps.chat.delivery.presence import Presence, process_name
+from apps.chat.delivery.resolver import Resolver
+from apps.chat.delivery.runner import LaneRunner
+from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
+from apps.chat.evolution.outcomes import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """One per process and event loop.
+
+    Use as an async context manager: entering registers the worker and starts heartbeat, sweeper and resolver; leaving
+    drains them. Runners are made by whoever reads a queue (`new_runner`).
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.presence = Presence(name or process_name())
+        self._stop = asyncio.Event()
+        self._runners: list[LaneRunner] = []
+        self._background: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self.database = DatabaseThread(lambda: self.presence.id)
+        await self._patiently("register", self.presence.register)
+        read = settings.CHAT_SEND_TIMEOUT_SECONDS
+        total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
+        self.client = EvolutionClient(timeouts=Timeouts(read=read, send_total=total))
+        self.resolver = Resolver(self.database, self.client, lambda: self.presence.id, self.add_lane)
+        sweep = sweeper.Sweeper(self.database, self.client, self.resolver, self._room, self.add_lane)
+        self._background = [
+            asyncio.create_task(self._heartbeat(), name="heartbeat"),
+            asyncio.create_task(sweeper.run(sweep, self._stop), name="sweeper"),
+        ]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.drain(settings.CHAT_DRAIN_SECONDS)
+
+    async def _patiently(self, what: str, work: Callable[[], None]) -> None:
+        for pause in (0.5, 1.0, 2.0, 4.0, 8.0):
+            try:
+                await self.database.call(work)
+            except Exception as failure:  # a database that is still starting
+                logger.warning(
+                    "waiting for the database", extra={"for": what, "error": type(failure).__name__}
+                )
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self.database.call(work)
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing more, finish what is in flight within `grace` seconds, record the rest as what it is."""
+        self._stop.set()
+        clean = await asyncio.gather(*(runner.stop(grace) for runner in self._runners))
+        await self.resolver.stop(min(grace, 2.0))
+        await asyncio.gather(*self._background)
+        await self.client.aclose()
+        try:
+            await self.database.call(self.presence.leave)
+        except Exception as failure:  # the database is away: the heartbeat's age says the same, later
+            logger.warning("could not say goodbye", extra={"error": type(failure).__name__})
+        self.database.stop()
+        logger.info("delivery stopped", extra={"worker": self.presence.name, "clean": all(clean)})
+
+    async def _heartbeat(self) -> None:
+        while not self._stop.is_set():
+            try:
+                await self.database.call(self.presence.beat)
+            except Exception as failure:  # the loop must live: `alive` tells the sender
+                logger.warning("heartbeat failed", extra={"error": type(failure).__name__})
+            try:
+                await asyncio.wait_for(self._stop.wait(), settings.CHAT_HEARTBEAT_SECONDS)
+            except TimeoutError:
+                continue
+
+    # --- lanes ------------------------------------------------------------------------------------
+
+    def new_runner(self, done: Callable[[list[str]], None]) -> LaneRunner:
+        """A runner whose tokens are given back through `done`."""
+        runner = LaneRunner(
+            step=self.database.step,
+            deliver=self.deliver,
+            done=done,
+            concurrency=settings.CHAT_SEND_CONCURRENCY,
+        )
+        self._runners.append(runner)
+        return runner
+
+    def _room(self) -> int:
+        return max((runner.room for runner in self._runners), default=0)
+
+    def add_lane(self, conversation_id: UUID, instance_id: UUID) -> None:
+        """Give a lane to the runner with the most room; without runners it stays due."""
+        if self._runners:
+            max(self._runners, key=lambda runner: runner.room).add(conversation_id, instance_id)
+
+    async def deliver(self, step: Step, began: float) -> None:
+        """One stepped row: send it and record what came of it."""
+        failpoints.hit("step")
+        announce.sending(step)
+        try:
+            outcome = await sender.send(self.client, step, sender.SelfFence(began, self.presence))
+        except SendCancelled as cancelled:
+            await asyncio.shield(self._conclude(step, cancelled.outcome, began))
+            raise
+        failpoints.hit("answer")
+        await self._conclude(step, outcome, began)
+
+    async def _conclude(self, step: Step, outcome: Outcome, began: float) -> None:
+        await self._tell_gate(step, outcome)
+        final = policy.decide(step, outcome)
+        row = await self._record(final, began)
+        failpoints.hit("finalize")
+        announce.finalized(step, final, row)
+        logger.info(
+            "attempt ended",
+            extra={
+                "delivery": step.id,
+                "attempt": step.attempts,
+                "verdict": outcome.verdict.value,
+                "reason": outcome.reason,
+                "ms": round((time.monotonic() - began) * 1000),
+                "recorded": row is not None,
+            },
+        )
+
+    async def _tell_gate(self, step: Step, outcome: Outcome) -> None:
+        try:
+            if policy.parks(outcome):
+                await self.database.call(lambda: gate.park(step.instance_id, outcome.reason, outcome.wait))
+            elif outcome.provider_id and step.parks:
+                await self.database.call(lambda: gate.proved(step.instance_id))
+        except Exception as failure:  # the gate is advice; the outcome must be recorded whatever it says
+            logger.warning("gate not told", extra={"error": type(failure).__name__})
+
+    async def _record(self, final: Final, began: float) -> Finalized | None:
+        """Finalize, patiently: an outcome that cannot be written within the lease is found again by evidence."""
+        pause = 0.1
+        while True:
+            try:
+                return await self.database.finalize(final)
+            except Exception as failure:  # the database is away
+                if time.monotonic() - began > settings.CHAT_SEND_LEASE_SECONDS:
+                    logger.error("an outcome could not be recorded", extra={"delivery": final.id})  # noqa: TRY400
+                    return None
+                logger.warning("recording an outcome again", extra={"error": type(failure).__name__})
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)

@@ -1,0 +1,321 @@
+"""Evidence: what Evolution says about a message by itself (echo, ack, stored record), bound to attempts.
+
+T9: evidence binds attempts, never texts. Candidates are attempts of the same instance and conversation with the same
+fingerprint whose window holds WhatsApp's time; ids that are bound and records of the phone are out; open attempts come
+before closed ones; exactly one, or the evidence is parked. Proof of sending needs no fence and wins in any state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final as Constant
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from apps.chat.delivery import lane
+from apps.chat.delivery.lane import Final
+from apps.chat.delivery.wake import wake_rest
+from apps.chat.evolution import jids
+from apps.chat.evolution.events import MessageEvent
+from apps.chat.evolution.fingerprint import fingerprint_of_record
+from apps.chat.models import Ack, Attempt, Conversation, Delivery, Evidence, Instance, Message
+
+State = Delivery.State
+Closed = Attempt.Closed
+
+# WhatsApp's times are whole seconds, and two clocks never agree: so much may a time lie outside its window.
+CLOCK_MARGIN: Constant = timedelta(seconds=6)
+
+
+class Bound(Enum):
+    """What became of a piece of evidence."""
+
+    ATTEMPT = "attempt"
+    PARKED = "parked"
+    FOREIGN = "foreign"
+
+
+def bind_echo(instance: Instance, conversation_ids: Sequence[UUID], event: MessageEvent) -> Bound:
+    """Bind an own-send echo or a stored record to exactly one attempt.
+
+    Args:
+        conversation_ids: the instance's conversations that the event's addresses belong to.
+
+    Returns:
+        `ATTEMPT` when it is (or was) bound, `PARKED` when it might be ours but cannot be told whose, `FOREIGN` when
+        no attempt of ours can have said it.
+    """
+    if _is_bound(instance.id, event.key_id):
+        _take_ack(instance, event)
+        return Bound.ATTEMPT
+    if event.from_phone or not event.from_me:
+        return Bound.FOREIGN
+    here, elsewhere = _candidates(instance, conversation_ids, event)
+    if len(here) == 1:
+        return _bind(instance, here[0], event)
+    if here or elsewhere:
+        _park(instance, event, conversation_ids)
+        return Bound.PARKED
+    return Bound.FOREIGN
+
+
+def _is_bound(instance_id: UUID, provider_id: str) -> bool:
+    return Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id).exists()
+
+
+def _window(event: MessageEvent) -> tuple[datetime, datetime]:
+    """The step times an attempt may have had to be what this event tells of: T9's window, seen from the other end."""
+    at = datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else datetime.now(UTC)
+    reach = timedelta(seconds=settings.CHAT_SEND_SETTLE_SECONDS)
+    return at - reach - CLOCK_MARGIN, at + CLOCK_MARGIN
+
+
+def _candidates(
+    instance: Instance, conversation_ids: Sequence[UUID], event: MessageEvent
+) -> tuple[list[Attempt], bool]:
+    """Attempts this may be, best kind only; and whether one in an unknown place might be it (a LID not yet known)."""
+    since, until = _window(event)
+    fitting = Attempt.objects.filter(
+        Q(closed__isnull=True) | Q(closed=Closed.NOT_SENT),
+        instance=instance,
+        provider_id__isnull=True,
+        fingerprint=fingerprint_of_record(event),
+        step_at__range=(since, until),
+    )
+    found = list(fitting.filter(conversation_id__in=conversation_ids).order_by("id"))
+    still_open = [attempt for attempt in found if attempt.closed is None]
+    unknown_place = not conversation_ids and jids.is_lid(event.remote_jid)
+    return still_open or found, unknown_place and fitting.exists()
+
+
+def _bind(instance: Instance, attempt: Attempt, event: MessageEvent) -> Bound:
+    delivery = Delivery.objects.get(pk=attempt.delivery_id)
+    lane.finalize(
+        [
+            Final(
+                id=delivery.id,
+                n=attempt.n,
+                fence=delivery.fence,
+                state=State.SENT,
+                message=delivery.message_id,
+                prov=event.key_id,
+                closed=Closed.ACCEPTED,
+                bytes_left=True,
+                bound_by=Attempt.BoundBy.MATCH,
+            )
+        ]
+    )
+    _take_ack(instance, event)
+    attach_parked_acks(instance.id, [event.key_id])
+    wake_rest(delivery.conversation_id, delivery.instance_id)
+    return Bound.ATTEMPT
+
+
+def _take_ack(instance: Instance, event: MessageEvent) -> None:
+    if event.status or event.error:
+        record_ack(instance, event.key_id, event.status, event.error, None)
+
+
+def _park(instance: Instance, event: MessageEvent, conversation_ids: Sequence[UUID]) -> None:
+    at = datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None
+    Evidence.objects.update_or_create(
+        instance=instance,
+        provider_id=event.key_id,
+        defaults={
+            "remote_jid": event.remote_jid,
+            "conversation_id": conversation_ids[0] if conversation_ids else None,
+            "fingerprint": fingerprint_of_record(event),
+            "origin": Evidence.Origin.PHONE if event.from_phone else Evidence.Origin.API,
+            "provider_time": at,
+        },
+    )
+
+
+# --- acks -----------------------------------------------------------------------------------------
+
+
+def record_ack(
+    instance: Instance, provider_id: str, rank: int | None, error: bool, at: datetime | None
+) -> Message | None:
+    """Raise a message's ack; it never falls. Unknown ids are parked until a message has them.
+
+    Returns:
+        The message as it is now, or None when no message has this id yet.
+    """
+    message = _raise_ack(instance.id, provider_id, rank or 0, error, at)
+    if message is not None:
+        return message
+    _park_ack(instance.id, provider_id, rank or 0, error)
+    # Whoever bound the id meanwhile looked for parked acks before ours was committed: look once more.
+    attach_parked_acks(instance.id, [provider_id])
+    return Message.objects.filter(instance=instance, provider_id=provider_id).first()
+
+
+def _raise_ack(
+    instance_id: UUID, provider_id: str, rank: int, error: bool, at: datetime | None
+) -> Message | None:
+    with transaction.atomic():
+        message = (
+            Message.objects.select_for_update(no_key=True)
+            .filter(instance_id=instance_id, provider_id=provider_id)
+            .first()
+        )
+        if message is None:
+            return None
+        changed = _apply_ack(message, rank, at or datetime.now(UTC))
+        if changed:
+            message.save(update_fields=[*changed])
+        if error:
+            _reject(message, provider_id)
+    return message
+
+
+def _apply_ack(message: Message, rank: int, at: datetime) -> list[str]:
+    if rank <= message.ack:
+        return []
+    message.ack = rank
+    changed = ["ack"]
+    for reached, field in ((Ack.SENT, "sent_at"), (Ack.DELIVERED, "delivered_at"), (Ack.SEEN, "seen_at")):
+        if rank >= reached and getattr(message, field) is None:
+            setattr(message, field, at)
+            changed.append(field)
+    return changed
+
+
+def _reject(message: Message, provider_id: str) -> None:
+    """T17: WhatsApp refused what Evolution had accepted. Failed, unless another attempt of it got through."""
+    attempt = Attempt.objects.filter(instance_id=message.instance_id, provider_id=provider_id).first()
+    if attempt is None or message.ack >= Ack.DELIVERED:
+        return
+    Attempt.objects.filter(pk=attempt.pk).update(closed=Closed.ERROR, reason="rejected_by_whatsapp")
+    if Attempt.objects.filter(delivery_id=attempt.delivery_id, closed=Closed.ACCEPTED).exists():
+        return
+    Message.objects.filter(pk=message.pk).update(ack_error=True)
+    message.ack_error = True
+    delivery = Delivery.objects.select_for_update(no_key=True).get(pk=attempt.delivery_id)
+    if delivery.state == State.SENT:
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=State.FAILED,
+            reason="rejected_by_whatsapp",
+            failure_gen=delivery.failure_gen + 1,
+            finished_at=lane.database_now(),
+        )
+
+
+def _park_ack(instance_id: UUID, provider_id: str, rank: int, error: bool) -> None:
+    with transaction.atomic():
+        row, made = Evidence.objects.select_for_update(no_key=True).get_or_create(
+            instance_id=instance_id, provider_id=provider_id, defaults={"ack": rank, "ack_error": error}
+        )
+        if not made and (rank > row.ack or (error and not row.ack_error)):
+            row.ack = max(row.ack, rank)
+            row.ack_error = row.ack_error or error
+            row.save(update_fields=["ack", "ack_error"])
+
+
+def attach_parked_acks(instance_id: UUID, provider_ids: Iterable[str]) -> list[Message]:
+    """Give acks that came before their message to it. Call after the commit that gave the message its id."""
+    raised = []
+    for row in Evidence.objects.filter(instance_id=instance_id, provider_id__in=list(provider_ids)):
+        message = _raise_ack(instance_id, row.provider_id, row.ack, row.ack_error, None)
+        if message is not None:
+            row.delete()
+            raised.append(message)
+    return raised
+
+
+def take_parked_ack(instance: Instance, provider_id: str) -> tuple[int, bool]:
+    """(rank, error) that waited for a message just stored under this id; (0, False) when none did."""
+    row = Evidence.objects.filter(instance=instance, provider_id=provider_id).first()
+    if row is None:
+        return 0, False
+    row.delete()
+    return row.ack, row.ack_error
+
+
+# --- clashes --------------------------------------------------------------------------------------
+
+
+def settle_clash(final: Final) -> None:
+    """Make room for a provider id that somebody else holds.
+
+    The answer to a POST outranks a match by content: the weaker holder loses the id and goes back to verifying. A
+    message stored as somebody else's under this id was ours after all, and is taken away.
+    """
+    if final.prov is None:
+        return
+    with transaction.atomic():
+        delivery = Delivery.objects.get(pk=final.id)
+        _unbind_weaker(delivery, final)
+        _drop_twin(delivery, final)
+
+
+def _unbind_weaker(delivery: Delivery, final: Final) -> None:
+    holder = (
+        Attempt.objects.select_for_update(no_key=True)
+        .filter(instance_id=delivery.instance_id, provider_id=final.prov)
+        .exclude(delivery_id=delivery.id, n=final.n)
+        .first()
+    )
+    if holder is None:
+        return
+    if holder.bound_by != Attempt.BoundBy.MATCH or final.bound_by != Attempt.BoundBy.ANSWER:
+        raise ClashUnsettled(
+            f"provider id of delivery {delivery.id} is bound to delivery {holder.delivery_id}"
+        )
+    Attempt.objects.filter(pk=holder.pk).update(provider_id=None, bound_by=None, closed=None, closed_at=None)
+    other = Delivery.objects.select_for_update(no_key=True).get(pk=holder.delivery_id)
+    Message.objects.filter(pk=other.message_id, provider_id=final.prov).update(
+        provider_id=None, ack=Ack.NONE, sent_at=None
+    )
+    Delivery.objects.filter(pk=other.pk).update(
+        state=State.VERIFYING,
+        fence=other.fence + 1,
+        owner=None,
+        checks=0,
+        finished_at=None,
+        reason="proof_withdrawn",
+        wake_at=lane.database_now(),
+        sweep_at=lane.database_now(),
+    )
+
+
+def _drop_twin(delivery: Delivery, final: Final) -> None:
+    twin = (
+        Message.objects.filter(instance_id=delivery.instance_id, provider_id=final.prov)
+        .exclude(pk=delivery.message_id)
+        .first()
+    )
+    if twin is None or twin.origin == Message.Origin.API:
+        return
+    Message.objects.filter(pk=twin.pk).delete()
+    Message.objects.filter(pk=delivery.message_id, ack__lt=twin.ack).update(ack=twin.ack)
+
+
+class ClashUnsettled(Exception):
+    """Two attempts claim one provider id with equal right: nothing is written, a person must look."""
+
+
+def conversations_of(instance: Instance, addresses: Iterable[str]) -> list[UUID]:
+    """The instance's conversations that any of these JIDs belongs to."""
+    keys = {jids.canonical_key(address) for address in addresses if address}
+    return list(
+        Conversation.objects.filter(instance=instance, contact__jids__key__in=keys)
+        .distinct()
+        .values_list("id", flat=True)
+    )
+
+
+def has_ambiguous(delivery_id: int) -> bool:
+    """Is parked evidence lying about that says what this delivery says, in its conversation?"""
+    row = Delivery.objects.only("conversation_id", "instance_id", "fingerprint").get(pk=delivery_id)
+    return Evidence.objects.filter(
+        Q(conversation_id=row.conversation_id) | Q(conversation_id__isnull=True),
+        instance_id=row.instance_id,
+        fingerprint=row.fingerprint,
+    ).exists()

@@ -1,0 +1,274 @@
+"""Step, finalize, sweep, take over: batches in, batches out, each in its own transaction.
+
+These are plain functions over Django's connection of the calling thread. `delivery.batcher` calls them from the one
+database thread of a process; tests and management commands may call them directly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DataError, IntegrityError, connection, transaction
+
+from apps.chat.delivery.sql import statements
+from apps.chat.models import Attempt, Delivery
+from apps.tenancy.secrets import unseal
+
+State = Delivery.State
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A head that is now ours: what to send, where, and the fence its outcome must carry."""
+
+    id: int
+    conversation_id: UUID
+    message_id: UUID
+    instance_id: UUID
+    tenant_id: UUID
+    kind: int
+    payload: dict[str, Any] | None
+    fence: int
+    tries: int
+    attempts: int
+    checks: int
+    state: int
+    reason: str
+    content: str
+    quoted_id: str
+    remote_jid: str
+    instance_name: str
+    base_url: str
+    api_key: str
+    parks: int
+    mode: str
+
+    def __repr__(self) -> str:
+        return f"Step(delivery={self.id}, fence={self.fence}, attempt={self.attempts})"
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another session holds the lane's head at this moment: ask again shortly, acknowledge nothing."""
+
+    conversation_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What became of a step or of a look of the resolver.
+
+    `prov` is evidence: it needs no fence and may come in any state. Without it the row must still carry `fence`.
+    `wait` (seconds) is when the row may move again; `refund` gives back a try that should not count.
+    """
+
+    id: int
+    n: int
+    fence: int
+    state: int
+    message: UUID
+    reason: str = ""
+    prov: str | None = None
+    wait: float | None = None
+    refund: int = 0
+    closed: int | None = None
+    http: int | None = None
+    bytes_left: bool | None = None
+    bound_by: int = Attempt.BoundBy.ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """A row as a finalize left it."""
+
+    id: int
+    state: int
+    tries: int
+    failure_gen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row the sweeper found due."""
+
+    id: int
+    conversation_id: UUID
+    instance_id: UUID
+    state: int
+
+
+_STEP_FIELDS = tuple(field.name for field in fields(Step))
+_UUID_FIELDS = ("conversation_id", "message_id", "instance_id", "tenant_id")
+_open_sealed = lru_cache(maxsize=1024)(unseal)
+
+_STEP_COLUMNS = """
+SELECT d.id, d.conversation_id, d.message_id, d.instance_id, d.tenant_id, d.kind, d.payload, d.fence, d.tries,
+  d.attempts, d.checks, d.state, d.reason, m.content, coalesce(q.provider_id, m.quoted_provider_id), c.remote_jid, i.name,
+  i.base_url, i.api_key, i.gate_parks, t.delivery_mode
+FROM chat_delivery d
+JOIN chat_message m ON m.id = d.message_id
+JOIN chat_conversation c ON c.id = d.conversation_id
+JOIN chat_instance i ON i.id = d.instance_id
+JOIN tenancy_tenant t ON t.id = d.tenant_id
+LEFT JOIN chat_message q ON q.id = m.reply_to_id
+WHERE d.id IN ({marks})
+"""
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _read_steps(ids: Sequence[int]) -> list[Step]:
+    with connection.cursor() as cursor:
+        cursor.execute(_STEP_COLUMNS.format(marks=", ".join(["%s"] * len(ids))), list(ids))
+        return [_as_step(row) for row in cursor.fetchall()]
+
+
+def _as_step(row: Sequence[Any]) -> Step:
+    payload = json.loads(row[6]) if isinstance(row[6], str) else row[6]
+    key = _open_sealed(row[18]) if row[18] else ""
+    mode = row[20] or settings.CHAT_DELIVERY_MODE
+    named = dict(zip(_STEP_FIELDS, row, strict=True))
+    ids = {name: _uuid(named[name]) for name in _UUID_FIELDS}
+    return Step(**{**named, **ids, "payload": payload, "api_key": key, "mode": mode})
+
+
+def step(lanes: Iterable[UUID], owner: int) -> list[Step | Busy]:
+    """T1: move the head of each lane from queued to sending and open its attempt, in one transaction.
+
+    Lanes that have nothing to give (empty, waiting, held, parked, another worker's) are absent from the answer.
+    """
+    sql = statements(connection.vendor)
+    values: dict[str, str | int | float] = {
+        "lanes": json.dumps([lane.hex for lane in lanes]),
+        "owner": owner,
+        "lease": settings.CHAT_SEND_LEASE_SECONDS,
+        "settle": settings.CHAT_SEND_SETTLE_SECONDS,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql.step, values)
+        rows = cursor.fetchall()
+        mine = [row[0] for row in rows if not row[2]]
+        if mine:
+            cursor.execute(sql.attempts, {"ids": json.dumps(mine)})
+        steps = _read_steps(mine) if mine else []
+    return [*steps, *(Busy(_uuid(row[1])) for row in rows if row[2])]
+
+
+def _as_json(finals: Iterable[Final]) -> str:
+    return json.dumps([{**asdict(final), "message": final.message.hex} for final in finals])
+
+
+def _merged(finals: Sequence[Final]) -> list[Final]:
+    """One entry per row, evidence first: with a duplicate id the database would keep whichever came first."""
+    best: dict[int, Final] = {}
+    for final in finals:
+        known = best.get(final.id)
+        if known is None or (final.prov and not known.prov):
+            best[final.id] = final
+    return list(best.values())
+
+
+def _write(finals: Sequence[Final]) -> list[Finalized]:
+    sql = statements(connection.vendor)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql.finalize, {"rows": _as_json(finals)})
+        done = [Finalized(*row) for row in cursor.fetchall()]
+        applied = {row.id for row in done}
+        counted = _as_json(final for final in finals if final.prov or final.id in applied)
+        cursor.execute(sql.close_attempts, {"rows": counted})
+        if any(final.prov for final in finals):
+            cursor.execute(sql.mark_sent, {"rows": counted})
+    return done
+
+
+def finalize(finals: Sequence[Final]) -> list[Finalized]:
+    """Record outcomes, in a transaction of their own; answers the rows that changed.
+
+    A row that is missing from the answer had moved on: its fence was newer, or it was proven sent before.
+    A clash of provider ids fails the whole batch in the database, so it is then redone row by row, and the clashing
+    row on its own terms (`evidence.settle_clash`).
+    """
+    rows = [
+        replace(final, wait=round(final.wait, 3)) if final.wait is not None else final
+        for final in _merged(finals)
+    ]
+    try:
+        return _write(rows)
+    except (IntegrityError, DataError):
+        if len(rows) > 1:
+            return [done for final in rows for done in finalize([final])]
+        return _finalize_clashing(rows[0])
+
+
+def _finalize_clashing(final: Final) -> list[Finalized]:
+    """One row whose provider id somebody else holds: make room, or hold the row for a person."""
+    from apps.chat.delivery.evidence import ClashUnsettled, settle_clash
+
+    try:
+        settle_clash(final)
+    except ClashUnsettled:
+        return _write([replace(final, prov=None, closed=None, state=State.HELD, reason="provider_id_clash")])
+    return _write([final])
+
+
+def sweep(limit: int) -> list[Due]:
+    """Rows whose alarm rang and that may move now, at most `limit` looked at. Their alarm is set anew."""
+    values = {"limit": limit, "again": settings.CHAT_SWEEP_AFTER_SECONDS}
+    with connection.cursor() as cursor:
+        cursor.execute(statements(connection.vendor).sweep, values)
+        rows = cursor.fetchall()
+    return [Due(row[0], _uuid(row[1]), _uuid(row[2]), row[3]) for row in rows if row[4]]
+
+
+def take_over() -> list[int]:
+    """T7: rows in the hands of workers whose heartbeat is gone go to verifying, due at once."""
+    values = {
+        "dead": settings.CHAT_HEARTBEAT_DEAD_SECONDS,
+        "horizon": 4 * settings.CHAT_SEND_LEASE_SECONDS + 3600,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statements(connection.vendor).take_over, values)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def claim_verifying(ids: Sequence[int], owner: int, lease: float) -> list[Step]:
+    """T8: rows that are due for a look of the resolver, now ours for `lease` seconds."""
+    values: dict[str, str | int | float] = {"ids": json.dumps(list(ids)), "owner": owner, "lease": lease}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statements(connection.vendor).claim_verifying, values)
+        mine = [row[0] for row in cursor.fetchall()]
+        return _read_steps(mine) if mine else []
+
+
+def wake_instance(instance_id: UUID) -> None:
+    """Ring the alarm of every head on this instance: it may send again."""
+    with connection.cursor() as cursor:
+        instance = instance_id if connection.vendor == "postgresql" else instance_id.hex
+        cursor.execute(statements(connection.vendor).wake_instance, {"instance": instance})
+
+
+def ring(conversation_id: UUID) -> None:
+    """Ring the alarm of a lane whose wake-up could not be queued."""
+    Delivery.objects.filter(conversation_id=conversation_id, live=True).update(sweep_at=database_now())
+
+
+def database_now() -> Any:
+    """The database's clock, as an expression: the only one that decides anything."""
+    from django.db.models.functions import Now
+
+    return Now()
+
+
+def database_seconds() -> float:
+    """The database's clock in seconds since 1970."""
+    with connection.cursor() as cursor:
+        cursor.execute(statements(connection.vendor).now)
+        return float(cursor.fetchone()[0])

@@ -1,0 +1,48 @@
+"""One stepped row to Evolution: the only place that POSTs a message, once per step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from apps.chat.delivery import failpoints
+from apps.chat.delivery.lane import Step
+from apps.chat.delivery.presence import Presence
+from apps.chat.evolution.client import EvolutionClient, InstanceRef
+from apps.chat.evolution.outcomes import Outcome, Verdict
+from apps.chat.models import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class SelfFence:
+    """T2: bytes may leave only within CHAT_SEND_FENCE_SECONDS of before the step was issued, by our own clock."""
+
+    began: float
+    presence: Presence
+
+    def may_send(self) -> bool:
+        """Asked at the last instant before bytes leave."""
+        failpoints.hit("bytes_out")
+        return time.monotonic() - self.began <= settings.CHAT_SEND_FENCE_SECONDS and self.presence.alive
+
+
+async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome:
+    """What came of the one POST of this step."""
+    ref = InstanceRef(step.instance_name, step.base_url, step.api_key)
+    if step.kind != Delivery.Kind.TEXT:
+        return Outcome(Verdict.NOT_SENT, "kind_unknown", permanent=True)
+    return await client.send_text(
+        ref,
+        number=address_of(step.remote_jid),
+        text=step.content,
+        quoted_id=step.quoted_id or None,
+        gate=fence,
+    )
+
+
+def address_of(remote_jid: str) -> str:
+    """What Evolution wants in `number`: bare digits for a phone, the whole JID for a group or a LID."""
+    user, _, server = remote_jid.partition("@")
+    return user if server in ("", "s.whatsapp.net", "c.us") else remote_jid

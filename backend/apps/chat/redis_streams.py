@@ -1,0 +1,434 @@
+"""Driver of the Redis streams in DB 3: the only place that names their keys.
+
+| key | holds | read by |
+|---|---|---|
+| CHAT_STREAM_SEND_NAME | wake-ups `{message_id, conversation_id?, instance_id?}` | send workers, one group |
+| CHAT_STREAM_MARK_READ_NAME | `{conversation_id, message_id}` | mark-as-read workers, the same group name |
+| CHAT_STREAM_DLQ_NAME | why something was given up, metadata only | people, `chat_dead_letters` |
+
+An entry has one field, `payload`, a JSON object. Entries are deleted when they are acknowledged, so a stream's length
+is what is waiting or in hand. MAXLEN is never used on the two work streams: it would delete entries nobody has processed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis
+import redis.asyncio
+from alrea_sense.redis_url import address
+from django.conf import settings
+from redis.exceptions import ResponseError
+
+from apps.chat.errors import QueueAway
+from apps.chat.outage import Outage
+from apps.chat.redis_clients import TROUBLE, async_client, sync_client
+
+logger = logging.getLogger(__name__)
+outage = Outage(logger, "Redis (streams)", address(settings.CHAT_STREAM_REDIS_URL))
+
+FIELD = "payload"
+MOST_BYTES = 16 * 1024
+
+# A consumer is removed only when nothing is pending for it and it has been silent: checked and done in one step.
+_REMOVE_IDLE_CONSUMERS = """
+local removed = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local row = {}
+  for i = 1, #consumer, 2 do row[consumer[i]] = consumer[i + 1] end
+  local named = ARGV[2] ~= '' and row['name'] == ARGV[2]
+  if row['pending'] == 0 and (named or (ARGV[2] == '' and row['idle'] > tonumber(ARGV[3]))) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], row['name'])
+    removed = removed + 1
+  end
+end
+return removed
+"""
+# Hand entries back: a fresh entry at the end for each one we still hold, and the old one gone.
+_GIVE_BACK = """
+local back = 0
+for i = 2, #ARGV, 2 do
+  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
+    redis.call('XDEL', KEYS[1], ARGV[i])
+    redis.call('XADD', KEYS[1], '*', 'payload', ARGV[i + 1])
+    back = back + 1
+  end
+end
+return back
+"""
+
+
+class Garbage(ValueError):
+    """An entry that is not what producers write; the message says why, without repeating its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stream entry as read. `payload` is its text, still unchecked."""
+
+    id: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    """Look at this conversation. The message tells it when the conversation is not named."""
+
+    message_id: UUID | None
+    conversation_id: UUID | None = None
+    instance_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMark:
+    """Tell WhatsApp that we read this message."""
+
+    conversation_id: UUID
+    message_id: UUID
+
+
+def get_stream_redis_client() -> redis.Redis:
+    """The process's shared client for the streams (DB 3)."""
+    return sync_client(settings.CHAT_STREAM_REDIS_URL)
+
+
+def get_async_stream_client() -> redis.asyncio.Redis:
+    """The running loop's shared client for the streams (DB 3)."""
+    return async_client(settings.CHAT_STREAM_REDIS_URL)
+
+
+def _away(error: BaseException) -> QueueAway:
+    outage.failed(error)
+    return QueueAway(f"Redis streams at {address(settings.CHAT_STREAM_REDIS_URL)} do not answer")
+
+
+# --- producers ------------------------------------------------------------------------------------
+
+
+def _encode(**ids: UUID | str | None) -> str:
+    return json.dumps(
+        {name: str(value) for name, value in ids.items() if value is not None}, separators=(",", ":")
+    )
+
+
+def _add(stream: str, payload: str) -> str:
+    if not outage.worth_trying:
+        raise QueueAway(
+            f"Redis streams at {address(settings.CHAT_STREAM_REDIS_URL)} did not answer a moment ago"
+        )
+    try:
+        entry_id = get_stream_redis_client().xadd(stream, {FIELD: payload})
+    except TROUBLE as error:
+        raise _away(error) from error
+    outage.worked()
+    return str(entry_id)
+
+
+async def _add_async(stream: str, payload: str) -> str:
+    if not outage.worth_trying:
+        raise QueueAway(
+            f"Redis streams at {address(settings.CHAT_STREAM_REDIS_URL)} did not answer a moment ago"
+        )
+    try:
+        entry_id = await get_async_stream_client().xadd(stream, {FIELD: payload})
+    except TROUBLE as error:
+        raise _away(error) from error
+    outage.worked()
+    return str(entry_id)
+
+
+def enqueue_send_message(
+    message_id: UUID | str | None,
+    conversation_id: UUID | str | None = None,
+    instance_id: UUID | str | None = None,
+) -> str:
+    """XADD a wake-up for the message's conversation; the entry's id.
+
+    Naming the conversation and the instance saves the worker a look-up.
+
+    Raises:
+        QueueAway: Redis does not answer. The row is safe; ring its alarm (`delivery.lane.ring`).
+    """
+    payload = _encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
+    return _add(settings.CHAT_STREAM_SEND_NAME, payload)
+
+
+async def enqueue_send_message_async(
+    message_id: UUID | str | None,
+    conversation_id: UUID | str | None = None,
+    instance_id: UUID | str | None = None,
+) -> str:
+    """`enqueue_send_message` for coroutines."""
+    payload = _encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
+    return await _add_async(settings.CHAT_STREAM_SEND_NAME, payload)
+
+
+def enqueue_mark_as_read(conversation_id: UUID | str, message_id: UUID | str) -> str:
+    """XADD a read mark; the entry's id.
+
+    Raises:
+        QueueAway: Redis does not answer.
+    """
+    return _add(
+        settings.CHAT_STREAM_MARK_READ_NAME, _encode(conversation_id=conversation_id, message_id=message_id)
+    )
+
+
+async def enqueue_mark_as_read_async(conversation_id: UUID | str, message_id: UUID | str) -> str:
+    """`enqueue_mark_as_read` for coroutines."""
+    payload = _encode(conversation_id=conversation_id, message_id=message_id)
+    return await _add_async(settings.CHAT_STREAM_MARK_READ_NAME, payload)
+
+
+def enqueue_many(wake_ups: Iterable[WakeUp]) -> int:
+    """XADD many wake-ups in one round trip; how many.
+
+    Raises:
+        QueueAway: Redis does not answer; some may have been added.
+    """
+    pipe = get_stream_redis_client().pipeline(transaction=False)
+    for one in wake_ups:
+        payload = _encode(
+            message_id=one.message_id, conversation_id=one.conversation_id, instance_id=one.instance_id
+        )
+        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, {FIELD: payload})
+    try:
+        return len(pipe.execute())
+    except TROUBLE as error:
+        raise _away(error) from error
+
+
+async def push_to_dead_letter(source: str, reason: str, **metadata: str | int | float | None) -> None:
+    """Record why something was given up: where it came from, why, and metadata. Never a text or a credential.
+
+    Raises:
+        QueueAway: Redis does not answer.
+    """
+    fields: dict[Any, Any] = {"source": source, "reason": reason}
+    fields |= {name: str(value) for name, value in metadata.items() if value is not None}
+    try:
+        await get_async_stream_client().xadd(
+            settings.CHAT_STREAM_DLQ_NAME, fields, maxlen=settings.CHAT_STREAM_DLQ_MAXLEN, approximate=True
+        )
+    except TROUBLE as error:
+        raise _away(error) from error
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+
+def _object(payload: str) -> dict[str, Any]:
+    if not payload:
+        raise Garbage("no payload field")
+    if len(payload) > MOST_BYTES:
+        raise Garbage(f"payload of {len(payload)} characters")
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise Garbage("payload is no JSON") from None
+    if not isinstance(value, dict):
+        raise Garbage("payload is no JSON object")
+    return value
+
+
+def _id(value: dict[str, Any], name: str, *, needed: bool = False) -> UUID | None:
+    text = value.get(name)
+    if text is None and not needed:
+        return None
+    try:
+        return UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        raise Garbage(f"{name} is {'missing' if text is None else 'no UUID'}") from None
+
+
+def decode_wake_up(payload: str) -> WakeUp:
+    """What a send entry asks for.
+
+    Raises:
+        Garbage: it is not what producers write.
+    """
+    value = _object(payload)
+    wake_up = WakeUp(_id(value, "message_id"), _id(value, "conversation_id"), _id(value, "instance_id"))
+    if wake_up.message_id is None and wake_up.conversation_id is None:
+        raise Garbage("neither message_id nor conversation_id")
+    return wake_up
+
+
+def decode_read_mark(payload: str) -> ReadMark:
+    """What a mark-as-read entry asks for.
+
+    Raises:
+        Garbage: it is not what producers write.
+    """
+    value = _object(payload)
+    conversation, message = _id(value, "conversation_id", needed=True), _id(value, "message_id", needed=True)
+    assert conversation and message
+    return ReadMark(conversation, message)
+
+
+# --- consumers ------------------------------------------------------------------------------------
+
+
+def work_streams() -> tuple[str, str]:
+    """The streams that consumers work on."""
+    return settings.CHAT_STREAM_SEND_NAME, settings.CHAT_STREAM_MARK_READ_NAME
+
+
+async def ensure_stream_setup() -> None:
+    """Make both groups, from the first entry on, where they are missing. Safe to run at any time."""
+    for stream in work_streams():
+        try:
+            await get_async_stream_client().xgroup_create(
+                stream, settings.CHAT_STREAM_CONSUMER_GROUP, id="0", mkstream=True
+            )
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+
+def is_no_group(error: BaseException) -> bool:
+    """Was the group or its stream flushed or deleted?"""
+    return isinstance(error, ResponseError) and "NOGROUP" in str(error)
+
+
+def _entries(rows: Iterable[Any]) -> list[Entry]:
+    # Redis answers nil for entries that were deleted while pending; they are acknowledged as garbage.
+    return [Entry(row[0], (row[1] or {}).get(FIELD) or "") for row in rows if row and row[0]]
+
+
+async def read(
+    client: redis.asyncio.Redis, stream: str, consumer: str, count: int, block_ms: int
+) -> list[Entry]:
+    """XREADGROUP new entries, waiting up to `block_ms` for the first."""
+    answer = await client.xreadgroup(
+        settings.CHAT_STREAM_CONSUMER_GROUP, consumer, {stream: ">"}, count=count, block=block_ms
+    )
+    if not answer:
+        return []
+    rows = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
+    if rows and isinstance(rows[0], list) and rows[0] and isinstance(rows[0][0], (list, tuple)):
+        rows = rows[0]
+    return _entries(rows)
+
+
+async def reclaim(stream: str, consumer: str, count: int) -> list[Entry]:
+    """XAUTOCLAIM entries that nobody moved for CHAT_STREAM_RECLAIM_IDLE_MS; scans all that is pending."""
+    found: list[Entry] = []
+    cursor: str = "0-0"
+    while len(found) < count:
+        answer = await get_async_stream_client().xautoclaim(
+            stream,
+            settings.CHAT_STREAM_CONSUMER_GROUP,
+            consumer,
+            min_idle_time=settings.CHAT_STREAM_RECLAIM_IDLE_MS,
+            start_id=cursor,
+            count=min(count, 256),
+        )
+        cursor = str(answer[0])
+        found += _entries(answer[1])
+        if cursor == "0-0":
+            break
+    return found
+
+
+async def deliveries_of(stream: str, entry_id: str) -> int:
+    """How often an entry was handed to a consumer."""
+    rows = await get_async_stream_client().xpending_range(
+        stream, settings.CHAT_STREAM_CONSUMER_GROUP, entry_id, entry_id, 1
+    )
+    return int(rows[0]["times_delivered"]) if rows else 0
+
+
+async def acknowledge(stream: str, entry_ids: Sequence[str]) -> None:
+    """XACK and XDEL: done, and gone from the stream."""
+    if not entry_ids:
+        return
+    pipe = get_async_stream_client().pipeline(transaction=False)
+    pipe.xack(stream, settings.CHAT_STREAM_CONSUMER_GROUP, *entry_ids)
+    pipe.xdel(stream, *entry_ids)
+    await pipe.execute()
+
+
+async def give_back(stream: str, entries: Sequence[Entry]) -> None:
+    """Put entries we hold at the end of the stream again, for others to read at once."""
+    if not entries:
+        return
+    arguments = [part for entry in entries for part in (entry.id, entry.payload)]
+    await _script(_GIVE_BACK, stream, settings.CHAT_STREAM_CONSUMER_GROUP, *arguments)
+
+
+async def remove_consumer(stream: str, consumer: str) -> bool:
+    """Take our consumer out of the group, unless entries are still pending for it."""
+    return bool(
+        await _script(_REMOVE_IDLE_CONSUMERS, stream, settings.CHAT_STREAM_CONSUMER_GROUP, consumer, 0)
+    )
+
+
+async def remove_idle_consumers(stream: str, idle_ms: int) -> int:
+    """Take out consumers that have nothing pending and were silent for `idle_ms`; how many."""
+    return int(
+        await _script(_REMOVE_IDLE_CONSUMERS, stream, settings.CHAT_STREAM_CONSUMER_GROUP, "", idle_ms)
+    )
+
+
+async def _script(text: str, stream: str, *arguments: str | int) -> Any:
+    return await get_async_stream_client().register_script(text)(keys=[stream], args=list(arguments))
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def get_stream_metrics() -> dict[str, Any]:
+    """What is in the streams: per stream name, length, pending, lag, consumers, oldest entry's age and groups.
+
+    Raises:
+        QueueAway: Redis does not answer.
+    """
+    names = {
+        "send_message_stream": settings.CHAT_STREAM_SEND_NAME,
+        "mark_as_read_stream": settings.CHAT_STREAM_MARK_READ_NAME,
+        "dead_letter_stream": settings.CHAT_STREAM_DLQ_NAME,
+    }
+    try:
+        rows = {label: _stream_metrics(name) for label, name in names.items()}
+    except TROUBLE as error:
+        raise _away(error) from error
+    return {**rows, "total_streams_length": sum(row["length"] for row in rows.values())}
+
+
+def _stream_metrics(name: str) -> dict[str, Any]:
+    client = get_stream_redis_client()
+    pipe = client.pipeline(transaction=False)
+    pipe.xlen(name)
+    pipe.xrange(name, count=1)
+    pipe.time()
+    length, first, (seconds, micros) = pipe.execute()
+    groups = [_group(row) for row in _groups(client, name)]
+    age = seconds + micros / 1e6 - int(str(first[0][0]).split("-")[0]) / 1000 if first else None
+    return {
+        "name": name,
+        "length": length,
+        "pending": sum(group["pending"] for group in groups),
+        "lag": sum(group["lag"] for group in groups),
+        "consumers": sum(group["consumers"] for group in groups),
+        "oldest_age_seconds": round(max(age, 0.0), 3) if age is not None else None,
+        "groups": groups,
+    }
+
+
+def _groups(client: redis.Redis, name: str) -> list[dict[str, Any]]:
+    try:
+        return list(client.xinfo_groups(name))
+    except ResponseError:  # no such stream yet
+        return []
+
+
+def _group(row: dict[str, Any]) -> dict[str, Any]:
+    # Redis cannot always tell the lag (nil after deletions in the middle); we delete only what was acknowledged.
+    fields = ("name", "consumers", "pending", "last-delivered-id")
+    return {**{field.replace("-", "_"): row.get(field) for field in fields}, "lag": row.get("lag") or 0}

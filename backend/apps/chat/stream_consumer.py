@@ -1,0 +1,356 @@
+"""The loops over the Redis streams: read, hand to the delivery engine, acknowledge.
+
+A send worker reads wake-ups into its `LaneRunner` as long as there is room; entries are acknowledged (and deleted) in
+batches when the runner gives them back. XAUTOCLAIM runs on a timer of its own. A mark-as-read worker coalesces what it
+reads per conversation into one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.chat import redis_streams as streams
+from apps.chat.delivery import failpoints
+from apps.chat.delivery.engine import Engine
+from apps.chat.delivery.presence import process_name
+from apps.chat.delivery.runner import LaneRunner
+from apps.chat.errors import QueueAway
+from apps.chat.models import Message
+from apps.chat.read_receipts import ReadReceipts
+from apps.chat.redis_clients import TROUBLE, blocking_client, close_async_clients
+from apps.chat.redis_streams import Entry, Garbage, WakeUp
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 256
+PAUSE_SECONDS = (0.2, 0.5, 1.0, 2.0)
+REMOVE_CONSUMERS_IDLE_MS = 600_000
+
+
+class StreamReader:
+    """Reads one stream under one consumer name, through outages and flushes."""
+
+    def __init__(self, stream: str, consumer: str) -> None:
+        self.stream, self.consumer = stream, consumer
+        self._block_ms = settings.CHAT_STREAM_BLOCK_TIMEOUT_MS
+        self._client = blocking_client(settings.CHAT_STREAM_REDIS_URL, self._block_ms / 1000)
+        self._failures = 0
+
+    async def read(self, count: int) -> list[Entry]:
+        """New entries; an empty list after the block time, or after a pause when Redis is in trouble."""
+        try:
+            entries = await streams.read(self._client, self.stream, self.consumer, count, self._block_ms)
+        except TROUBLE as error:
+            await self._trouble(error)
+            return []
+        self._worked()
+        return entries
+
+    async def reclaim(self, count: int) -> list[Entry]:
+        """Entries that others (or we) left lying."""
+        try:
+            return await streams.reclaim(self.stream, self.consumer, count)
+        except TROUBLE as error:
+            await self._trouble(error)
+            return []
+
+    def _worked(self) -> None:
+        self._failures = 0
+        streams.outage.worked()
+
+    async def _trouble(self, error: Exception) -> None:
+        pause = PAUSE_SECONDS[min(self._failures, len(PAUSE_SECONDS) - 1)]
+        self._failures += 1
+        if streams.is_no_group(error):
+            logger.warning("consumer group is gone, made again", extra={"stream": self.stream})
+            with suppress(*TROUBLE):
+                await streams.ensure_stream_setup()
+            pause = 0.0 if self._failures == 1 else pause
+        else:
+            streams.outage.failed(error)
+        await asyncio.sleep(pause)
+
+    async def leave(self) -> None:
+        """Take our name out of the group and close the connection."""
+        with suppress(*TROUBLE):
+            await streams.remove_consumer(self.stream, self.consumer)
+        await self._client.aclose()
+
+
+class Acknowledger:
+    """Acknowledges in batches: what is given while one batch runs forms the next."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._ids: list[str] = []
+        self._wanted = asyncio.Event()
+
+    def __call__(self, entry_ids: list[str]) -> None:
+        """Acknowledge these soon."""
+        if entry_ids:
+            self._ids.extend(entry_ids)
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._wanted.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Acknowledge what is waiting now. With Redis away it is dropped: the entries come back and find nothing."""
+        self._wanted.clear()
+        ids, self._ids = self._ids, []
+        failpoints.hit("ack")
+        try:
+            await streams.acknowledge(self._stream, ids)
+        except TROUBLE as error:
+            streams.outage.failed(error)
+
+
+async def bury(stream: str, entry: Entry, reason: str) -> None:
+    """An entry that cannot be used: its reason to the dead letters, the entry gone."""
+    logger.warning("garbage on a stream", extra={"stream": stream, "entry": entry.id, "reason": reason})
+    try:
+        await streams.push_to_dead_letter(
+            stream, "garbage", detail=reason, entry=entry.id, size=len(entry.payload)
+        )
+        await streams.acknowledge(stream, [entry.id])
+    except (*TROUBLE, QueueAway):
+        return  # it is still pending and comes back
+
+
+class SendWorker:
+    """One consumer of the send stream with its own lanes."""
+
+    def __init__(self, engine: Engine, consumer: str) -> None:
+        self._engine = engine
+        self._stream = settings.CHAT_STREAM_SEND_NAME
+        self._reader = StreamReader(self._stream, consumer)
+        self._acknowledge = Acknowledger(self._stream)
+        self._runner: LaneRunner = engine.new_runner(self._done)
+        self._held: dict[str, Entry] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until told to stop, then give back what is left."""
+        acknowledging = asyncio.create_task(self._acknowledge.run())
+        reclaiming = asyncio.create_task(self._reclaim_now_and_then(stop))
+        try:
+            while not stop.is_set():
+                room = min(self._runner.room, READ_AT_ONCE)
+                if room == 0:
+                    await asyncio.sleep(0.01)
+                    continue
+                entries = await self._reader.read(room)
+                if entries:
+                    failpoints.hit("read")
+                await self._take(entries)
+            await self._runner.stop(settings.CHAT_DRAIN_SECONDS)
+        finally:
+            reclaiming.cancel()
+            acknowledging.cancel()
+            await self._leave()
+
+    def _done(self, entry_ids: list[str]) -> None:
+        for entry_id in entry_ids:
+            self._held.pop(entry_id, None)
+        self._acknowledge(entry_ids)
+
+    async def _leave(self) -> None:
+        await self._acknowledge.flush()
+        left = [self._held[token] for token in self._runner.leftovers() if token in self._held]
+        with suppress(*TROUBLE):
+            await streams.give_back(self._stream, left)
+        await self._reader.leave()
+
+    async def _reclaim_now_and_then(self, stop: asyncio.Event) -> None:
+        pause = max(settings.CHAT_STREAM_RECLAIM_IDLE_MS / 4000, 0.25)
+        while not stop.is_set():
+            await asyncio.sleep(pause)
+            await self._take(await self._reader.reclaim(max(self._runner.room, 1)))
+            with suppress(*TROUBLE):
+                await streams.remove_idle_consumers(self._stream, REMOVE_CONSUMERS_IDLE_MS)
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
+        wake_ups: list[tuple[Entry, WakeUp]] = []
+        for entry in entries:
+            try:
+                wake_ups.append((entry, streams.decode_wake_up(entry.payload)))
+            except Garbage as error:
+                await bury(self._stream, entry, str(error))
+        places = await self._look_up(wake_up for _, wake_up in wake_ups)
+        for entry, wake_up in wake_ups:
+            self._add(entry, wake_up, places)
+
+    async def _look_up(self, wake_ups: Iterable[WakeUp]) -> dict[UUID, tuple[UUID, UUID]]:
+        """Conversation and instance of messages whose entry does not name them."""
+        unknown = [
+            w.message_id for w in wake_ups if w.message_id and not (w.conversation_id and w.instance_id)
+        ]
+        return await find_places(self._engine, unknown) if unknown else {}
+
+    def _add(self, entry: Entry, wake_up: WakeUp, places: dict[UUID, tuple[UUID, UUID]]) -> None:
+        conversation, instance = wake_up.conversation_id, wake_up.instance_id
+        if wake_up.message_id in places:
+            conversation, instance = places[wake_up.message_id]
+        if conversation is None:  # a message that is not (or no longer) in the database: nothing to do
+            self._acknowledge([entry.id])
+            return
+        self._held[entry.id] = entry
+        self._runner.add(conversation, instance, [entry.id])
+
+
+async def find_places(engine: Engine, message_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
+    """message -> (conversation, instance), tried again while the database is away."""
+    while True:
+        try:
+            return await engine.database.call(lambda: _places(message_ids))
+        except Exception as error:  # the database is away; the entries stay pending
+            logger.warning("look-up again", extra={"error": type(error).__name__})
+            await asyncio.sleep(1.0)
+
+
+def _places(message_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
+    rows = Message.objects.filter(pk__in=message_ids).values_list("id", "conversation_id", "instance_id")
+    return {message: (conversation, instance) for message, conversation, instance in rows}
+
+
+class MarkReadWorker:
+    """One consumer of the mark-as-read stream."""
+
+    def __init__(self, engine: Engine, consumer: str) -> None:
+        self._stream = settings.CHAT_STREAM_MARK_READ_NAME
+        self._reader = StreamReader(self._stream, consumer)
+        self._receipts = ReadReceipts(engine)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until told to stop."""
+        reclaim_at = 0.0
+        pause = max(settings.CHAT_STREAM_RECLAIM_IDLE_MS / 4000, 0.25)
+        loop = asyncio.get_running_loop()
+        try:
+            while not stop.is_set():
+                if loop.time() >= reclaim_at:
+                    reclaim_at = loop.time() + pause
+                    await self._work(await self._reader.reclaim(READ_AT_ONCE))
+                await self._work(await self._reader.read(READ_AT_ONCE))
+        finally:
+            await self._reader.leave()
+
+    async def _work(self, entries: Sequence[Entry]) -> None:
+        marks: dict[UUID, list[tuple[Entry, UUID]]] = {}
+        for entry in entries:
+            try:
+                mark = streams.decode_read_mark(entry.payload)
+            except Garbage as error:
+                await bury(self._stream, entry, str(error))
+                continue
+            marks.setdefault(mark.conversation_id, []).append((entry, mark.message_id))
+        await asyncio.gather(*(self._one(conversation, items) for conversation, items in marks.items()))
+
+    async def _one(self, conversation_id: UUID, items: Sequence[tuple[Entry, UUID]]) -> None:
+        problem = await self._receipts.send(conversation_id, [message for _, message in items])
+        for entry, message in items:
+            if problem is not None and not problem.permanent and await self._may_try_again(entry):
+                continue  # pending: it comes back through XAUTOCLAIM
+            try:
+                if problem is not None:
+                    await streams.push_to_dead_letter(
+                        self._stream, problem.reason, conversation=str(conversation_id), message=str(message)
+                    )
+                await streams.acknowledge(self._stream, [entry.id])
+            except (*TROUBLE, QueueAway):
+                continue
+
+    async def _may_try_again(self, entry: Entry) -> bool:
+        try:
+            return await streams.deliveries_of(self._stream, entry.id) < settings.CHAT_STREAM_MAX_RETRIES
+        except TROUBLE:
+            return True
+
+
+# --- putting workers together ---------------------------------------------------------------------
+
+
+async def process_send_message_worker(engine: Engine, consumer: str, stop: asyncio.Event) -> None:
+    """One send worker, until `stop`."""
+    await SendWorker(engine, consumer).run(stop)
+
+
+async def process_mark_as_read_worker(engine: Engine, consumer: str, stop: asyncio.Event) -> None:
+    """One mark-as-read worker, until `stop`."""
+    await MarkReadWorker(engine, consumer).run(stop)
+
+
+async def start_stream_workers(
+    send_workers: int = 3,
+    mark_workers: int = 2,
+    *,
+    lists: bool = False,
+    consumer_prefix: str | None = None,
+    stop: asyncio.Event | None = None,
+    ready: asyncio.Event | None = None,
+) -> None:
+    """Run the workers of this process until `stop` is set, then drain them.
+
+    Args:
+        send_workers, mark_workers: consumers of each stream; each send worker works CHAT_SEND_CONCURRENCY lanes.
+        consumer_prefix: leads the consumers' names; default CHAT_STREAM_CONSUMER_NAME, else host-pid-boot.
+        lists: drain the lists of DB 2 as well, with the same engine.
+        ready: set once all of them read.
+
+    Raises:
+        Exception: a worker died of an error it does not know; the others are stopped first.
+    """
+    stop = stop or asyncio.Event()
+    name = process_name()
+    prefix = consumer_prefix or settings.CHAT_STREAM_CONSUMER_NAME
+    prefix = f"{prefix}-{name}" if prefix else name
+    await _setup_when_possible()
+    async with Engine(prefix) as engine:
+        workers = [
+            process_send_message_worker(engine, f"{prefix}-send-{n}", stop) for n in range(send_workers)
+        ]
+        workers += [
+            process_mark_as_read_worker(engine, f"{prefix}-mark-{n}", stop) for n in range(mark_workers)
+        ]
+        if lists:
+            from apps.chat.redis_consumer import start_redis_consumers
+
+            workers.append(start_redis_consumers(engine=engine, stop=stop))
+        logger.info(
+            "stream workers ready", extra={"worker": prefix, "send": send_workers, "mark": mark_workers}
+        )
+        if ready is not None:
+            ready.set()
+        await supervise(workers, stop)
+    await close_async_clients()
+
+
+async def _setup_when_possible() -> None:
+    try:
+        await streams.ensure_stream_setup()
+    except TROUBLE as error:  # the sweeper works without it; the readers make the groups when it is back
+        streams.outage.failed(error)
+
+
+async def supervise(workers: Sequence[Any], stop: asyncio.Event) -> None:
+    """Run coroutines until `stop`; when one dies, stop the others and raise its error."""
+    tasks = [asyncio.create_task(worker) for worker in workers]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        stopped.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
