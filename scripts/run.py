@@ -127,9 +127,12 @@ class System:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
         self.port = _free_port("PORT", 8000)
-        self.api_key = _api_key()
+        self.token = _kept_secret("evolution_token")
         self.simulator = servers.Simulator(
-            LOGS, "--demo", port=_free_port("SIM_PORT", 8090), api_key=self.api_key
+            LOGS,
+            *["--demo", "--demo-token", self.token],
+            port=_free_port("SIM_PORT", 8090),
+            api_key=_kept_secret("evolution_key"),
         )
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {
@@ -174,7 +177,7 @@ class System:
         """A user of the demo tenant; the JSON that chat_bootstrap prints."""
         printed = servers.manage(
             *["chat_bootstrap", "--tenant", TENANT, "--email", email, "--password", PASSWORD],
-            *["--instance", INSTANCE, "--evolution-url", self.simulator.url, "--api-key", self.api_key],
+            *["--instance", INSTANCE, "--evolution-url", self.simulator.url, "--api-key", self.token],
             "--json",
             env=self.env,
         )
@@ -219,9 +222,9 @@ class System:
         say("+" + "-" * (width + 2) + "+")
 
 
-def _api_key() -> str:
-    """The key of the simulated Evolution: made once, kept with the data."""
-    kept = VAR / "evolution_key"
+def _kept_secret(name: str) -> str:
+    """A key or token of the simulated Evolution: made once, kept with the data."""
+    kept = VAR / name
     if not kept.exists():
         kept.touch(mode=0o600)
         kept.write_text(secrets.token_urlsafe(24))
@@ -244,7 +247,7 @@ def _must_answer(url: str) -> None:
 def run_simulator() -> NoReturn:
     """Becomes the simulator."""
     VAR.mkdir(parents=True, exist_ok=True)
-    port, key = _port("SIM_PORT", 8090), _api_key()
+    port, key = _port("SIM_PORT", 8090), _kept_secret("evolution_key")
     say(f"Evolution simulator at http://127.0.0.1:{port}, API key {key}")
     os.chdir(servers.BACKEND)
     args = [

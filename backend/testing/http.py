@@ -36,17 +36,6 @@ def answers(url: str, timeout: float = 2) -> bool:
     """Whether a GET gets 2xx."""
     try:
         call("GET", url, timeout=timeout)
-    except (OSError, urllib.error.HTTPError):
-        return False
-    return True
-
-
-def listens(url: str, timeout: float = 2) -> bool:
-    """Whether a GET gets any HTTP answer."""
-    try:
-        call("GET", url, timeout=timeout)
-    except urllib.error.HTTPError:
-        return True
     except OSError:
         return False
     return True

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -302,11 +303,20 @@ class Simulator(Process):
         super().__init__("simulator", args, log=directory / "simulator.log", cwd=BACKEND, env=environment())
 
     def ready(self) -> bool:
-        return http.listens(self.url + "/")
+        return http.answers(self.url + "/_control/health")
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """A call with the API key: Evolution's own endpoints, or the simulator's control API."""
         return http.call(method, self.url + path, body, {"apikey": self.api_key})
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """A call of the control API: `control("POST", "faults", {"preset": "E20"})`."""
+        return self.call(method, f"/_control/{path}", body)
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """The oracle: every send that was accepted, in order, whatever was answered."""
+        found: list[dict[str, Any]] = self.control("GET", "accepted")["accepted"]
+        return found
 
 
 class AsgiServer(Process):
@@ -340,7 +350,7 @@ class StreamWorker(Process):
         )
 
     def ready(self) -> bool:
-        return "ready" in self.output()
+        return re.search(r"\bready\b", self.output()) is not None
 
 
 @contextlib.contextmanager
