@@ -22,8 +22,8 @@ class EvolutionError(Exception):
 class SendCancelled(asyncio.CancelledError):
     """The task was cancelled during a send; `outcome` says whether the message may be on its way.
 
-    A CancelledError, so that whoever does not know it still stops. Catch it to record `outcome`, then raise
-    it again.
+    A CancelledError, so that whoever does not know it still stops. Catch it in the task that sends, record
+    `outcome` and raise it again: asyncio.gather hands on a plain CancelledError, without the outcome.
     """
 
     def __init__(self, outcome: Outcome, *, bytes_left: bool) -> None:

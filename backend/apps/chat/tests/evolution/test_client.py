@@ -311,6 +311,34 @@ async def test_a_cancelled_send_gives_its_slot_back(server: MisbehavingServer) -
         assert (await send(client, server)).verdict is Verdict.ACCEPTED
 
 
+async def test_cancelling_at_any_moment_harms_no_later_send(server: MisbehavingServer) -> None:
+    """Cancels a send after 0, 1, 2, … turns of the event loop; the next one must go through, unmixed."""
+
+    async def echo(connection: Connection, request: Request) -> None:
+        await connection.reply(answer(201, {"key": {"id": request.json["text"]}}))
+
+    server.handler = echo
+    never_sent: set[str] = set()
+    async with EvolutionClient(limits=Limits(per_host=1), timeouts=Timeouts(read=2, slot=2)) as client:
+        for turns in range(60):
+            task = asyncio.create_task(send(client, server, f"cancelled {turns}"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                await task
+            except SendCancelled as cancelled:
+                if not cancelled.bytes_left:
+                    never_sent.add(f"cancelled {turns}")
+            except asyncio.CancelledError:
+                assert turns == 0, "a send under way tells whether bytes left"
+            assert (await send(client, server, f"next {turns}")).provider_id == f"next {turns}"
+    texts = [request.json["text"] for request in server.requests]
+    assert len(texts) == len(set(texts))
+    assert never_sent
+    assert never_sent.isdisjoint(texts)
+
+
 async def test_a_hanging_host_starves_no_other(server: MisbehavingServer) -> None:
     other = MisbehavingServer()
     await other.start()
