@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -165,6 +166,9 @@ class EvolutionClient:
         self._http = httpx.AsyncClient(
             transport=_Connections(self._limits.keepalive_expiry),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            cookies=CookieJar(
+                DefaultCookiePolicy(allowed_domains=())
+            ),  # one instance's must not reach another
             follow_redirects=False,
             trust_env=False,
         )

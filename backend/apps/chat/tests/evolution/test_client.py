@@ -407,6 +407,16 @@ async def test_a_key_that_is_no_header_parks_the_instance(
     assert (await send(client, server)).verdict is Verdict.ACCEPTED
 
 
+async def test_cookies_are_not_kept(client: EvolutionClient, server: MisbehavingServer) -> None:
+    async def set_cookie(connection: Connection, _: Request) -> None:
+        await connection.reply(answer(201, {"key": {"id": "A"}}, "Set-Cookie: session=other; Path=/"))
+
+    server.handler = set_cookie
+    await send(client, server)
+    await send(client, server)
+    assert "cookie" not in server.requests[1].headers
+
+
 async def test_a_name_cannot_change_the_path(client: EvolutionClient, server: MisbehavingServer) -> None:
     odd = ref(server, "../x y?instanceName=other#")
     await client.send_text(odd, number=NUMBER, text="x", gate=Gate())
