@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Subquery
 
 from apps.chat.evolution import jids
 from apps.chat.models import Contact, ContactJid, Conversation, Delivery, Evidence, Instance, Message
@@ -155,12 +156,17 @@ def _complete(contact: Contact, wanted: Mapping[str, str], name: str) -> None:
     if not contact.name and (fitting := _fit_name(contact.kind, name)):
         contact.name = fitting
         changed.append("name")
-    phone = next((key.partition("@")[0] for key in wanted if jids.is_phone(key)), "")
+    phone = next((_digits(jid) for key, jid in wanted.items() if jids.is_phone(key)), "")
     if not contact.phone and phone and len(phone) <= 32:
         contact.phone = phone
         changed.append("phone")
     if changed:
         contact.save(update_fields=changed)
+
+
+def _digits(jid: str) -> str:
+    """The number as WhatsApp spells it, without the device it was used on."""
+    return jid.partition("@")[0].partition(":")[0]
 
 
 def _kind(key: str) -> Contact.Kind:
@@ -213,6 +219,7 @@ def _move(conversation: Conversation, stays: Contact) -> None:
 def _pour(source: Conversation, target: Conversation) -> None:
     """Move what was said into `target` and remove the emptied conversation."""
     Message.objects.filter(conversation=source).update(conversation=target)
+    _link_replies(target)
     Evidence.objects.filter(conversation=source).update(conversation=target)
     target.unread_count += source.unread_count
     if source.last_message_at > target.last_message_at or not target.last_message_preview:
@@ -222,3 +229,14 @@ def _pour(source: Conversation, target: Conversation) -> None:
         target.status = source.status
     target.save(update_fields=["unread_count", "last_message_at", "last_message_preview", "status"])
     source.delete()
+
+
+def _link_replies(conversation: Conversation) -> None:
+    """Replies whose quoted message stood in the other conversation until now."""
+    quoted = Message.objects.filter(
+        instance_id=OuterRef("instance_id"),
+        provider_id=OuterRef("quoted_provider_id"),
+        conversation=conversation,
+    )
+    loose = Message.objects.filter(conversation=conversation, reply_to__isnull=True)
+    loose.exclude(quoted_provider_id="").update(reply_to=Subquery(quoted.values("id")[:1]))

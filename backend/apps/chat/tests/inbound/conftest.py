@@ -1,0 +1,173 @@
+"""An instance with a known secret, captures of a real Evolution 2.3.6, and what the database says afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.chat import inbound, journal, webhook_secrets
+from apps.chat.evolution import jids
+from apps.chat.evolution.events import strip_credentials
+from apps.chat.models import (
+    Contact,
+    ContactJid,
+    Conversation,
+    Evidence,
+    Instance,
+    Message,
+    WebhookEvent,
+)
+from apps.tenancy.models import Tenant
+
+CAPTURES = Path(__file__).parents[1] / "captures" / "webhooks"
+SECRET = "secret-of-the-tests"
+NOON = 1_795_291_200  # 2026-11-21, when the captures were taken
+
+Body = dict[str, Any]
+
+
+def capture(name: str) -> Body:
+    """The body of one recorded webhook."""
+    body: Body = json.loads((CAPTURES / f"{name}.json").read_text())["body"]
+    return body
+
+
+def message_body(
+    key_id: str,
+    text: str = "oi",
+    *,
+    at: int = NOON,
+    jid: str = "5511990000001@s.whatsapp.net",
+    event: str = "messages.upsert",
+    from_me: bool = False,
+    push_name: str | None = "Ana Test",
+    quoted: str | None = None,
+    **key: str,
+) -> Body:
+    """A text message as Baileys' webhook carries it; `key` adds to its key (remoteJidAlt, participant, …)."""
+    return {
+        "event": event,
+        "instance": "lab",
+        "data": {
+            "key": {"id": key_id, "remoteJid": jid, "fromMe": from_me, **key},
+            "pushName": push_name,
+            "message": {"conversation": text},
+            "messageType": "conversation",
+            "messageTimestamp": at,
+            "contextInfo": {"stanzaId": quoted} if quoted else None,
+        },
+    }
+
+
+def status_body(key_id: str, status: str, *, from_me: bool = True) -> Body:
+    data = {"keyId": key_id, "remoteJid": "5511990000001@s.whatsapp.net", "fromMe": from_me, "status": status}
+    return {"event": "messages.update", "instance": "lab", "data": data}
+
+
+def edit_body(key_id: str, text: str | None, at_ms: int) -> Body:
+    edited = {"editedMessage": {"conversation": text}} if text is not None else {}
+    key = {"id": key_id, "remoteJid": "5511900000000@s.whatsapp.net", "fromMe": True}
+    data = {"key": key, "type": "MESSAGE_EDIT", "timestampMs": str(at_ms), **edited}
+    return {"event": "messages.edited", "instance": "lab", "data": data}
+
+
+def delete_body(key_id: str) -> Body:
+    data = {"id": key_id, "remoteJid": "5511990000001@s.whatsapp.net", "fromMe": False}
+    return {"event": "messages.delete", "instance": "lab", "data": data}
+
+
+@pytest.fixture
+def tenant(transactional_db: None) -> Tenant:
+    return Tenant.objects.create(name="Padaria")
+
+
+@pytest.fixture
+def instance(tenant: Tenant) -> Instance:
+    return make_instance(tenant)
+
+
+def make_instance(tenant: Tenant, name: str = "lab") -> Instance:
+    made = Instance.objects.create(
+        tenant=tenant, name=name, base_url="http://evolution.test", api_key="key", webhook_secret=SECRET
+    )
+    return Instance.objects.get(pk=made.pk)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """No thread outlives its test: the database is emptied between tests."""
+    webhook_secrets.forget()
+    yield
+    journal.stop(10)
+
+
+def journalled(instance: Instance, body: Body, received_at: datetime | None = None) -> WebhookEvent:
+    """A row of the journal, as `receive` would have stored it."""
+    row = WebhookEvent.objects.create(instance=instance, event=body["event"], body=strip_credentials(body))
+    at = received_at or datetime.fromtimestamp(NOON + 5, UTC)
+    WebhookEvent.objects.filter(pk=row.pk).update(received_at=at)
+    return WebhookEvent.objects.select_related("instance").get(pk=row.pk)
+
+
+@pytest.fixture
+def apply(instance: Instance) -> Callable[..., str]:
+    """apply(body, received_at=…): journal a body and apply it; the note."""
+
+    def run(body: Body, received_at: datetime | None = None) -> str:
+        return inbound.apply(journalled(instance, body, received_at))
+
+    return run
+
+
+def state_of(tenant: Tenant) -> dict[str, list[Any]]:
+    """Everything inbound decides, without the ids and the fractions of seconds that depend on when it ran."""
+    names = dict(Contact.objects.filter(tenant=tenant).values_list("id", "name"))
+    keys: dict[Any, list[str]] = {}
+    for row in ContactJid.objects.filter(tenant=tenant):
+        keys.setdefault(row.contact_id, []).append(row.key)
+    conversations = Conversation.objects.filter(tenant=tenant)
+    return {
+        "contacts": sorted((sorted(keys.get(pk, [])), name) for pk, name in names.items()),
+        "conversations": sorted(
+            (sorted(keys.get(row.contact_id, [])), *_conversation(row)) for row in conversations
+        ),
+        "messages": sorted(_message(row, keys) for row in _messages(tenant)),
+        "evidence": sorted(
+            (row.provider_id, row.ack, row.ack_error, json.dumps(row.record)) for row in Evidence.objects.filter(instance__tenant=tenant)
+        ),
+    }
+
+
+def _messages(tenant: Tenant) -> Iterable[Message]:
+    return Message.objects.select_related("conversation", "reply_to").filter(tenant=tenant)
+
+
+def _conversation(row: Conversation) -> tuple[Any, ...]:
+    at = row.last_message_at.replace(microsecond=0)
+    return jids.canonical_key(row.remote_jid), row.status, row.unread_count, str(at), row.last_message_preview
+
+
+def _message(row: Message, keys: dict[Any, list[str]]) -> tuple[Any, ...]:
+    return (
+        row.provider_id or "",
+        sorted(keys.get(row.conversation.contact_id, [])),
+        row.direction,
+        row.origin,
+        row.kind,
+        row.content,
+        row.author_name,
+        row.author_jid,
+        row.reply_to.provider_id if row.reply_to else "",
+        row.ack,
+        row.ack_error,
+        row.recovered,
+        row.read_at is not None,
+        str(row.sort_at.replace(microsecond=0)),
+        str(row.edited_at),
+        row.deleted_at is not None,
+    )
