@@ -18,6 +18,10 @@ class Problem:
     reason: str
     permanent: bool
 
+    def error(self) -> EvolutionError:
+        """The problem as an exception."""
+        return EvolutionError(self.reason, permanent=self.permanent, status=None, where="mark as read")
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:

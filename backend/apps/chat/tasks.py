@@ -13,8 +13,10 @@ from django.conf import settings
 
 from apps.chat import redis_queue, redis_streams
 from apps.chat.delivery import lane
-from apps.chat.errors import QueueAway
+from apps.chat.delivery.engine import Engine
+from apps.chat.errors import NotFound, QueueAway
 from apps.chat.models import Message
+from apps.chat.read_receipts import ReadReceipts
 
 logger = logging.getLogger(__name__)
 
@@ -58,3 +60,30 @@ def enqueue_mark_as_read(conversation_id: UUID | str, message_id: UUID | str) ->
         redis_streams.enqueue_mark_as_read(conversation_id, message_id)
     except QueueAway:
         logger.info("read receipt left out", extra={"conversation": str(conversation_id)})
+
+
+async def handle_send_message(message_id: UUID | str) -> None:
+    """Work the conversation of this message until its lane has nothing to give.
+
+    The delivery's row says what became of it; calling this twice, or beside running workers, sends nothing twice.
+
+    Raises:
+        NotFound: there is no such message.
+    """
+    place = await Message.objects.filter(pk=message_id).values_list("conversation_id", flat=True).afirst()
+    if place is None:
+        raise NotFound(f"There is no message {message_id}.")
+    async with Engine.current_or_new() as engine:
+        await engine.work(place)
+
+
+async def handle_mark_message_as_read(conversation_id: UUID | str, message_id: UUID | str) -> None:
+    """Send the read receipt of one message.
+
+    Raises:
+        EvolutionError: it did not go out.
+    """
+    async with Engine.current_or_new() as engine:
+        problem = await ReadReceipts(engine).send(UUID(str(conversation_id)), [UUID(str(message_id))])
+    if problem is not None:
+        raise problem.error()

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Self
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
 from apps.chat.delivery import announce, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
-from apps.chat.delivery.lane import Final, Finalized, Step
+from apps.chat.delivery.lane import Busy, Final, Finalized, Step
 from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
-from apps.chat.delivery.runner import LaneRunner
+from apps.chat.delivery.runner import BUSY_SECONDS, LaneRunner
 from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
 from apps.chat.evolution.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
+_running: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = WeakKeyDictionary()
 
 
 class Engine:
@@ -36,6 +39,17 @@ class Engine:
         self._runners: list[LaneRunner] = []
         self._background: list[asyncio.Task[None]] = []
 
+    @classmethod
+    @asynccontextmanager
+    async def current_or_new(cls) -> AsyncIterator[Engine]:
+        """The running engine of this event loop, or one that lives as long as the block."""
+        running = _running.get(asyncio.get_running_loop())
+        if running is not None:
+            yield running
+            return
+        async with cls() as engine:
+            yield engine
+
     async def __aenter__(self) -> Self:
         self.database = DatabaseThread(lambda: self.presence.id)
         await self._patiently("register", self.presence.register)
@@ -48,6 +62,7 @@ class Engine:
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
             asyncio.create_task(sweeper.run(sweep, self._stop), name="sweeper"),
         ]
+        _running.setdefault(asyncio.get_running_loop(), self)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -69,6 +84,8 @@ class Engine:
     async def drain(self, grace: float) -> None:
         """Take nothing more, finish what is in flight within `grace` seconds, record the rest as what it is."""
         self._stop.set()
+        if _running.get(asyncio.get_running_loop()) is self:
+            del _running[asyncio.get_running_loop()]
         clean = await asyncio.gather(*(runner.stop(grace) for runner in self._runners))
         await self.resolver.stop(min(grace, 2.0))
         await asyncio.gather(*self._background)
@@ -111,6 +128,18 @@ class Engine:
         """Give a lane to the runner with the most room; without runners it stays due."""
         if self._runners:
             max(self._runners, key=lambda runner: runner.room).add(conversation_id, instance_id)
+
+    async def work(self, conversation_id: UUID) -> None:
+        """Work one lane, here and now, until it has nothing to give."""
+        while not self._stop.is_set():
+            began = time.monotonic()
+            step = await self.database.step(conversation_id)
+            if step is None:
+                return
+            if isinstance(step, Busy):
+                await asyncio.sleep(BUSY_SECONDS)
+            else:
+                await self.deliver(step, began)
 
     async def deliver(self, step: Step, began: float) -> None:
         """One stepped row: send it and record what came of it."""

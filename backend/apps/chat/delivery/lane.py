@@ -109,8 +109,8 @@ _open_sealed = lru_cache(maxsize=1024)(unseal)
 
 _STEP_COLUMNS = """
 SELECT d.id, d.conversation_id, d.message_id, d.instance_id, d.tenant_id, d.kind, d.payload, d.fence, d.tries,
-  d.attempts, d.checks, d.state, d.reason, m.content, coalesce(q.provider_id, m.quoted_provider_id), c.remote_jid, i.name,
-  i.base_url, i.api_key, i.gate_parks, t.delivery_mode
+  d.attempts, d.checks, d.state, d.reason, m.content, coalesce(q.provider_id, m.quoted_provider_id),
+  c.remote_jid, i.name, i.base_url, i.api_key, i.gate_parks, t.delivery_mode
 FROM chat_delivery d
 JOIN chat_message m ON m.id = d.message_id
 JOIN chat_conversation c ON c.id = d.conversation_id

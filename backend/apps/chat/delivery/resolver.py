@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
@@ -24,6 +24,7 @@ from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
 from apps.chat.delivery.passport import write
 from apps.chat.delivery.policy import HOLD_WITHOUT_EVIDENCE
+from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.models import Ack, Attempt, ContactJid, Conversation, Delivery, Instance, Message
@@ -195,7 +196,7 @@ def open_case(step: Step) -> Case | None:
     canary = _canary(conversation.instance, step.conversation_id) or _canary(conversation.instance, None)
     return Case(
         instance=conversation.instance,
-        addresses=tuple(dict.fromkeys([conversation.remote_jid, *known])),
+        addresses=_spellings([conversation.remote_jid, *known]),
         first_step_at=attempts[0].step_at,
         last_step_at=max(attempt.step_at for attempt in attempts),
         asked_at=asked_at,
@@ -204,6 +205,17 @@ def open_case(step: Step) -> Case | None:
         canary_at=(canary.sent_at or canary.created_at) if canary else None,
         canary_here=canary is not None and canary.conversation_id == step.conversation_id,
     )
+
+
+def _spellings(known: Iterable[str]) -> tuple[str, ...]:
+    """Every form under which Evolution may have filed the chat: it matches exactly, and rewrites numbers itself."""
+    forms: dict[str, None] = {}
+    for jid in known:
+        forms[jid] = None
+        user = jid.partition("@")[0]
+        if jids.is_phone(jid):
+            forms |= dict.fromkeys(jids.phone_jid(digits) for digits in jids.number_variants(user))
+    return tuple(forms)
 
 
 def _canary(instance: Instance, conversation_id: UUID | None) -> Message | None:
@@ -225,10 +237,20 @@ def bind_found(step: Step, case: Case, records: tuple[MessageEvent, ...]) -> boo
     for record in records:
         if record.timestamp is None or datetime.fromtimestamp(record.timestamp, UTC) < since:
             continue
-        places = evidence.conversations_of(case.instance, (record.remote_jid, *record.alt_jids))
+        places = _places(step, case, record)
         if evidence.bind_echo(case.instance, places, record) is Bound.ATTEMPT:
             evidence.attach_parked_acks(case.instance.id, [record.key_id])
     return Delivery.objects.filter(pk=step.id, state=State.SENT).exists()
+
+
+def _places(step: Step, case: Case, record: MessageEvent) -> list[UUID]:
+    """The conversations a record belongs to; ours too when it bears one of the addresses we asked for."""
+    said = (record.remote_jid, *record.alt_jids)
+    places = evidence.conversations_of(case.instance, said)
+    ours = {jids.canonical_key(address) for address in case.addresses}
+    if step.conversation_id not in places and not ours.isdisjoint(jids.canonical_key(jid) for jid in said):
+        places.append(step.conversation_id)
+    return places
 
 
 def note(step: Step, final: Final) -> None:

@@ -66,11 +66,13 @@ class GroupInfo:
 def find_messages_body(
     remote_jid: str, gte: datetime, lte: datetime, from_me: bool | None, page: int, page_size: int
 ) -> dict[str, object]:
-    """Return the body of findMessages. One bound alone would be ignored; `offset` is the page size.
+    """Return the body of findMessages; an empty JID asks for the whole instance.
+
+    One bound alone would be ignored; `offset` is the page size.
 
     Raises ValueError for naive datetimes.
     """
-    key: dict[str, object] = {"remoteJid": remote_jid}
+    key: dict[str, object] = {"remoteJid": remote_jid} if remote_jid else {}
     if from_me:
         key["fromMe"] = True
     return {
