@@ -1,8 +1,8 @@
 """What a person does: start, send, read, assign, close, and decide about messages that are stuck.
 
-`check_…` validates and writes nothing; everything else writes. Each verb takes what the caller may touch already
-(`conversation_of`, `message_of` look it up within tenants) and tells the browsers after commit. The delivery itself
-is moved by `delivery`; nothing here speaks to Evolution.
+`check_…` validates and writes nothing; everything else writes. Each verb takes what the caller may touch
+already (`conversation_of`, `message_of` look it up within tenants) and tells the browsers after commit. The
+delivery itself is moved by `delivery`; nothing here speaks to Evolution.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -39,7 +40,7 @@ INSTANCE_SECRETS = ("instance__api_key", "instance__webhook_secret")
 Tenants = UUID | str | Collection[UUID]
 
 
-# --- looking things up, within tenants -------------------------------------------------------------
+# --- looking things up, within tenants ------------------------------------------------------------
 
 
 def _within(tenants: Tenants) -> Collection[UUID | str]:
@@ -79,7 +80,7 @@ def delivery_of(message: Message) -> Delivery | None:
     return Delivery.objects.filter(message_id=message.pk, kind__in=SEND_KINDS).first()
 
 
-# --- sending ---------------------------------------------------------------------------------------
+# --- sending --------------------------------------------------------------------------------------
 
 
 def check_text(content: str) -> None:
@@ -211,7 +212,7 @@ def _same_as_before(conversation: Conversation, client_message_id: str, digest: 
     return found
 
 
-# --- conversations ---------------------------------------------------------------------------------
+# --- conversations --------------------------------------------------------------------------------
 
 
 def start_conversation(
@@ -320,7 +321,7 @@ def assign(conversation: Conversation, user: User | None) -> Conversation:
 
 
 def close(conversation: Conversation) -> Conversation:
-    """Put the conversation away; the customer's next message brings it back. What is queued still goes out."""
+    """Put the conversation away; the customer's next message brings it back. What is queued goes out."""
     conversation.status = Conversation.Status.CLOSED
     return _save(conversation, "status")
 
@@ -343,7 +344,7 @@ def _tell(conversation: Conversation, *, is_new: bool = False) -> None:
     transaction.on_commit(lambda: publish(conversation.tenant_id, event(conversation)))
 
 
-# --- messages that are stuck -----------------------------------------------------------------------
+# --- messages that are stuck ----------------------------------------------------------------------
 
 
 def cancel(message: Message) -> str:
@@ -417,7 +418,12 @@ def discard(message: Message, failure_gen: int | None = None) -> None:
     if failure_gen is not None:
         failed = failed.filter(failure_gen=failure_gen)
     with transaction.atomic():
-        if not failed.update(state=Delivery.State.CANCELLED, finished_at=Now()):
+        if not failed.update(
+            state=Delivery.State.CANCELLED,
+            reason="discarded_by_person",
+            fence=F("fence") + 1,
+            finished_at=Now(),
+        ):
             raise Conflict("The message is no dead letter any more.")
         passport.write(message.pk, "discarded")
         transaction.on_commit(lambda: publish(message.tenant_id, _status(message)))

@@ -133,7 +133,9 @@ def _id(command: Command, name: str) -> UUID:
 
 
 async def _conversation(socket: Socket, command: Command) -> Conversation:
-    return await _in_thread(actions.conversation_of, socket.tenant_id, _id(command, "conversation_id"))
+    wanted = _id(command, "conversation_id")
+    found: Conversation = await _in_thread(actions.conversation_of, socket.tenant_id, wanted)
+    return found
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -43,12 +43,11 @@ async def user_of(scope: dict[str, Any]) -> User | None:
 
 async def _user_of_ticket(ticket: str) -> User | None:
     user_id = await tickets.redeem(ticket[:TICKET_LONGEST])
-    return await _active_user(user_id) if user_id else None
-
-
-@database_sync_to_async
-def _active_user(user_id: str) -> User | None:
-    return User.objects.filter(pk=user_id, is_active=True).first()
+    if user_id is None:
+        return None
+    active = User.objects.filter(pk=user_id, is_active=True)
+    found: User | None = await database_sync_to_async(active.first, thread_sensitive=False)()
+    return found
 
 
 def canonical(tenant_id: str) -> str:
@@ -64,4 +63,4 @@ async def may_watch(user: User, tenant_id: str) -> bool:
     if not tenant_id:
         return False
     members = Membership.objects.filter(user_id=user.pk, tenant_id=tenant_id, user__is_active=True)
-    return await database_sync_to_async(members.exists, thread_sensitive=False)()
+    return bool(await database_sync_to_async(members.exists, thread_sensitive=False)())

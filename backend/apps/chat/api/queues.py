@@ -1,0 +1,115 @@
+"""`reactions/queues/status/`: what waits in Redis, who works on it, and what a person should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.chat import redis_queue, redis_streams
+from apps.chat.api import schemas
+from apps.chat.api.base import ChatViews
+from apps.chat.errors import QueueAway
+from apps.chat.models import Worker
+from apps.chat.realtime.shapes import stamp
+
+LIST_LIMIT = 1000
+OUTSTANDING_LIMIT = 200
+AGE_LIMIT_SECONDS = 60
+_REMEMBERED = timedelta(hours=1)
+
+Json = dict[str, Any]
+
+
+class QueueViews(ChatViews):
+    """Queues of the whole server: lengths only, nothing of any tenant."""
+
+    @extend_schema(responses=schemas.QueuesStatus)
+    def status(self, request: Request) -> Response:
+        """Lists, streams, workers and alerts. Redis being away is an alert, not an error."""
+        return Response(status())
+
+
+def status() -> Json:
+    """The answer of `reactions/queues/status/`."""
+    metrics, streams, workers = _lists(), _streams(), alive_workers()
+    return {
+        "metrics": metrics,
+        "stream_metrics": streams,
+        "workers": workers,
+        "alerts": list(_alerts(metrics, streams, workers)),
+        "timestamp": stamp(timezone.now()),
+    }
+
+
+def alive_workers() -> list[Json]:
+    """Workers heard of lately, and whether their heartbeat is fresh by the database's clock."""
+    dead = timedelta(seconds=settings.CHAT_HEARTBEAT_DEAD_SECONDS)
+    fresh = ExpressionWrapper(Q(beat_at__gte=Now() - dead), output_field=BooleanField())
+    rows = Worker.objects.filter(stopped=False, beat_at__gte=Now() - _REMEMBERED)
+    return [
+        {
+            "name": row.name,
+            "alive": bool(row.alive),
+            "beat_at": stamp(row.beat_at),
+            "started_at": stamp(row.started_at),
+        }
+        for row in rows.annotate(alive=fresh).order_by("name")
+    ]
+
+
+def _lists() -> Json:
+    return _or_nothing(redis_queue.get_list_metrics, {"total": 0})
+
+
+def _streams() -> Json:
+    return _or_nothing(redis_streams.get_stream_metrics, {"total_streams_length": 0})
+
+
+def _or_nothing(ask: Callable[[], Json], nothing: Json) -> Json:
+    try:
+        return ask()
+    except QueueAway:
+        return {**nothing, "error": "redis_away"}
+
+
+def _alerts(metrics: Json, streams: Json, workers: list[Json]) -> Iterator[Json]:
+    if "error" in metrics or "error" in streams:
+        yield _alert("redis", "redis_away", "Redis is away; messages leave from the database, more slowly.")
+    for name, row in metrics.items():
+        if isinstance(row, dict) and row["length"] > LIST_LIMIT:
+            yield _alert(name, "list_long", f"{row['length']} items wait in {row['name']}.")
+    for name, row in streams.items():
+        if isinstance(row, dict):
+            yield from _stream_alerts(name, row)
+    if not any(row["alive"] for row in workers):
+        yield _alert("workers", "no_workers", "No worker is alive: nothing is being sent.")
+
+
+def _stream_alerts(name: str, row: Json) -> Iterator[Json]:
+    if name == "dead_letter_stream":
+        if row["length"]:
+            yield _alert(name, "dead_letters", f"{row['length']} dead letters wait for a person.")
+        return
+    outstanding = row["pending"] + row["lag"]
+    if outstanding > OUTSTANDING_LIMIT:
+        yield _alert(name, "stream_long", f"{outstanding} entries of {row['name']} are outstanding.")
+    age = row["oldest_age_seconds"]
+    if age is not None and age > AGE_LIMIT_SECONDS:
+        yield _alert(name, "stream_old", f"The oldest entry of {row['name']} is {age:.0f} seconds old.")
+    if row["length"] > settings.CHAT_STREAM_MAXLEN:
+        yield _alert(
+            name, "stream_over_bound", f"{row['name']} holds more than CHAT_STREAM_MAXLEN live entries."
+        )
+
+
+def _alert(queue: str, code: str, message: str) -> Json:
+    return {"queue": queue, "code": code, "level": "warning", "message": message}

@@ -1,0 +1,53 @@
+"""Rows turned into answers, with what they need fetched in as few queries as a page takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from apps.chat.models import Delivery, Message
+from apps.chat.realtime.shapes import SEND_KINDS, message_json
+
+Json = dict[str, Any]
+
+
+def shown(message: Message, delivery: Delivery | None = None) -> Json:
+    """One message, with its place in the lane while it waits. Two queries, a third while it waits."""
+    if delivery is None:
+        delivery = _deliveries([message]).get(message.pk)
+    if delivery is None or delivery.state != Delivery.State.QUEUED:
+        return message_json(message, delivery)
+    before = _lane(message.conversation_id).filter(seq__lt=delivery.seq)
+    head = before.values_list("message_id", flat=True).first()
+    held_by = str(head) if head else None
+    return message_json(message, delivery, held_by=held_by, position=before.count() if head else 0)
+
+
+def shown_all(messages: Sequence[Message]) -> list[Json]:
+    """A page of one conversation's messages."""
+    deliveries = _deliveries(messages)
+    waiting = any(row.state == Delivery.State.QUEUED for row in deliveries.values())
+    head = (
+        _lane(messages[0].conversation_id).values_list("message_id", flat=True).first() if waiting else None
+    )
+    return [
+        message_json(row, deliveries.get(row.pk), held_by=_held_by(row, deliveries, head)) for row in messages
+    ]
+
+
+def _held_by(message: Message, deliveries: dict[UUID, Delivery], head: UUID | None) -> str | None:
+    delivery = deliveries.get(message.pk)
+    waits = delivery is not None and delivery.state == Delivery.State.QUEUED
+    return str(head) if waits and head is not None and head != message.pk else None
+
+
+def _deliveries(messages: Sequence[Message]) -> dict[UUID, Delivery]:
+    ours = [row.pk for row in messages if row.origin == Message.Origin.API]
+    if not ours:
+        return {}
+    return {row.message_id: row for row in Delivery.objects.filter(message_id__in=ours, kind__in=SEND_KINDS)}
+
+
+def _lane(conversation_id: UUID) -> Any:
+    return Delivery.objects.filter(conversation_id=conversation_id, live=True).order_by("seq")

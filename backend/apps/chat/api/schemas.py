@@ -1,0 +1,254 @@
+"""What requests and answers look like, for OpenAPI and for checking requests. Answers are made by `shapes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.chat.api.parsing import IdField, TextField
+
+Serializer = serializers.Serializer[Any]
+
+
+class Login(Serializer):
+    email = TextField(max_length=254)
+    password = TextField(max_length=1024)
+
+
+class MessageWrite(Serializer):
+    """A message for a conversation that the URL names."""
+
+    content = TextField(allow_blank=True, max_length=None)
+    client_message_id = TextField(required=False, allow_null=True, max_length=128)
+    reply_to = IdField(required=False, allow_null=True)
+    attachments = serializers.ListField(required=False, max_length=0)
+
+
+class MessageCreate(MessageWrite):
+    conversation = IdField()
+
+
+class ConversationStart(Serializer):
+    contact_phone = TextField(max_length=128)
+    instance_id = IdField(required=False, allow_null=True)
+    tenant = IdField(required=False, allow_null=True)
+
+
+class MarkAsRead(Serializer):
+    message_id = IdField(required=False, allow_null=True)
+
+
+class Assign(Serializer):
+    """To whom; null for nobody. Without it, the caller takes the conversation."""
+
+    user_id = IdField(required=False, allow_null=True)
+
+
+class RetrySend(Serializer):
+    failure_gen = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=2**31 - 1)
+
+
+class Release(Serializer):
+    """`send` it although an earlier try may have gone out, or `discard` it."""
+
+    action = serializers.ChoiceField(choices=["send", "discard"])
+
+
+class Edit(Serializer):
+    content = TextField(allow_blank=True)
+
+
+class BulkReplay(Serializer):
+    """Which dead letters: by id, or all that match. `dry_run` only counts."""
+
+    dry_run = serializers.BooleanField(default=False)
+    ids = serializers.ListField(child=IdField(), required=False, max_length=1000)
+    reason = TextField(required=False, max_length=40)
+    instance = IdField(required=False, allow_null=True)
+    conversation = IdField(required=False, allow_null=True)
+    limit = serializers.IntegerField(default=500, min_value=1, max_value=1000)
+
+
+# --- answers ---------------------------------------------------------------------------------------
+
+
+class Words(Serializer):
+    en = serializers.CharField()
+    pt = serializers.CharField()
+
+
+class Person(Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class Message(Serializer):
+    id = serializers.UUIDField()
+    conversation = serializers.UUIDField()
+    direction = serializers.ChoiceField(choices=["incoming", "outgoing"])
+    origin = serializers.ChoiceField(choices=["api", "phone", "other", "customer"])
+    kind = serializers.CharField()
+    content = serializers.CharField()
+    status = serializers.ChoiceField(
+        choices=[
+            "received", "queued", "sending", "retrying", "verifying", "held", "submitted", "sent",
+            "delivered", "seen", "failed", "cancelled",
+        ]
+    )  # fmt: skip
+    reason = serializers.CharField()
+    reason_text = Words(allow_null=True)
+    attempts = serializers.IntegerField()
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    failure_gen = serializers.IntegerField(
+        help_text="Send it along with retry-send: pressing twice sends once."
+    )
+    held_by = serializers.UUIDField(
+        allow_null=True, help_text="The message that has to leave before this one."
+    )
+    position = serializers.IntegerField(
+        allow_null=True, help_text="How many leave before it; single messages only."
+    )
+    provider_id = serializers.CharField(allow_null=True)
+    client_message_id = serializers.CharField(allow_null=True)
+    reply_to = serializers.UUIDField(allow_null=True)
+    sender = Person(allow_null=True)
+    author_name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    sort_at = serializers.DateTimeField()
+    sent_at = serializers.DateTimeField(allow_null=True)
+    delivered_at = serializers.DateTimeField(allow_null=True)
+    seen_at = serializers.DateTimeField(allow_null=True)
+    edited_at = serializers.DateTimeField(allow_null=True)
+    deleted_at = serializers.DateTimeField(allow_null=True)
+
+
+class CancelledMessage(Message):
+    result = serializers.ChoiceField(choices=["stopped", "stopped_maybe", "pending"])
+
+
+class Contact(Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    phone = serializers.CharField()
+
+
+class ConversationInstance(Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    connection = serializers.ChoiceField(choices=["unknown", "open", "connecting", "close"])
+
+
+class Conversation(Serializer):
+    id = serializers.UUIDField()
+    tenant = serializers.UUIDField()
+    contact = Contact()
+    conversation_type = serializers.ChoiceField(choices=["individual", "group", "broadcast"])
+    instance = ConversationInstance()
+    status = serializers.ChoiceField(choices=["pending", "open", "closed"])
+    assigned_to = serializers.UUIDField(allow_null=True)
+    assigned_to_name = serializers.CharField(allow_null=True)
+    unread_count = serializers.IntegerField()
+    last_message_at = serializers.DateTimeField()
+    last_message_preview = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class TimelineEntry(Serializer):
+    at = serializers.DateTimeField()
+    event = serializers.CharField()
+    detail = serializers.DictField()
+
+
+class Timeline(Serializer):
+    message = Message()
+    results = TimelineEntry(many=True)
+
+
+class DeadLetter(Serializer):
+    id = serializers.UUIDField(help_text="The message's id.")
+    message = Message()
+    contact = Contact()
+    instance = ConversationInstance()
+    reason = serializers.CharField()
+    reason_text = Words(allow_null=True)
+    attempts = serializers.IntegerField()
+    failure_gen = serializers.IntegerField()
+    failed_at = serializers.DateTimeField()
+
+
+class BulkResult(Serializer):
+    dry_run = serializers.BooleanField()
+    matched = serializers.IntegerField()
+    replayed = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    ids = serializers.ListField(child=serializers.UUIDField())
+
+
+class Instance(ConversationInstance):
+    connection_reason = serializers.CharField()
+    connection_changed_at = serializers.DateTimeField(allow_null=True)
+    gate = serializers.ChoiceField(choices=["open", "parked", "frozen"])
+    gate_reason = serializers.CharField()
+    gate_since = serializers.DateTimeField(allow_null=True)
+    waiting = serializers.IntegerField(help_text="Messages that have not left yet.")
+    created_at = serializers.DateTimeField()
+
+
+class Tenant(Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(choices=["agent", "admin"])
+
+
+class LoggedIn(Serializer):
+    token = serializers.CharField()
+    user = Person()
+    tenants = Tenant(many=True)
+
+
+class Ticket(Serializer):
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField()
+
+
+class QueuesStatus(Serializer):
+    metrics = serializers.DictField()
+    stream_metrics = serializers.DictField()
+    workers = serializers.ListField(child=serializers.DictField())
+    alerts = serializers.ListField(child=serializers.DictField())
+    timestamp = serializers.DateTimeField()
+
+
+class Problem(Serializer):
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    code = serializers.CharField()
+    errors = serializers.ListField(child=serializers.DictField(), required=False)  # type: ignore[assignment]
+
+
+class ConversationPage(Serializer):
+    results = Conversation(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class MessagePage(Serializer):
+    results = Message(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class DeadLetterPage(Serializer):
+    results = DeadLetter(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class InstancePage(Serializer):
+    results = Instance(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)

@@ -1,0 +1,50 @@
+"""Addresses under /api/chat/."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from apps.chat import webhooks
+from apps.chat.api.conversations import ConversationViews
+from apps.chat.api.dead_letters import DeadLetterViews
+from apps.chat.api.instances import InstanceViews
+from apps.chat.api.login import TicketViews
+from apps.chat.api.messages import MessageViews
+from apps.chat.api.queues import QueueViews
+
+app_name = "chat"
+
+_CONVERSATION = "conversations/<uuid:pk>/"
+_MESSAGE = "messages/<uuid:pk>/"
+_DEAD_LETTER = "dead-letters/<uuid:pk>/"
+_WEBHOOK = "webhooks/evolution/<uuid:instance_id>/"
+
+urlpatterns: list[URLPattern] = [
+    path("conversations/", ConversationViews.as_view({"get": "list"})),
+    path("conversations/start/", ConversationViews.as_view({"post": "start"})),
+    path(_CONVERSATION, ConversationViews.as_view({"get": "retrieve"})),
+    path(_CONVERSATION + "messages/", ConversationViews.as_view({"get": "messages", "post": "write"})),
+    path(_CONVERSATION + "mark_as_read/", ConversationViews.as_view({"post": "mark_as_read"})),
+    path(_CONVERSATION + "assign/", ConversationViews.as_view({"post": "assign"})),
+    path(_CONVERSATION + "close/", ConversationViews.as_view({"post": "close"})),
+    path(_CONVERSATION + "reopen/", ConversationViews.as_view({"post": "reopen"})),
+    path("messages/", MessageViews.as_view({"post": "create"})),
+    path(_MESSAGE, MessageViews.as_view({"get": "retrieve"})),
+    path(_MESSAGE + "retry-send/", MessageViews.as_view({"post": "retry_send"})),
+    path(_MESSAGE + "cancel/", MessageViews.as_view({"post": "cancel"})),
+    path(_MESSAGE + "edit/", MessageViews.as_view({"post": "edit", "patch": "edit"})),
+    path(_MESSAGE + "delete/", MessageViews.as_view({"post": "delete", "delete": "delete"})),
+    path(_MESSAGE + "timeline/", MessageViews.as_view({"get": "timeline"})),
+    path(_MESSAGE + "release/", MessageViews.as_view({"post": "release"})),
+    path("dead-letters/", DeadLetterViews.as_view({"get": "list"})),
+    path("dead-letters/replay/", DeadLetterViews.as_view({"post": "replay_many"})),
+    path(_DEAD_LETTER, DeadLetterViews.as_view({"get": "retrieve"})),
+    path(_DEAD_LETTER + "replay/", DeadLetterViews.as_view({"post": "replay"})),
+    path(_DEAD_LETTER + "discard/", DeadLetterViews.as_view({"post": "discard"})),
+    path("instances/", InstanceViews.as_view({"get": "list"})),
+    path("instances/<uuid:pk>/", InstanceViews.as_view({"get": "retrieve"})),
+    path("reactions/queues/status/", QueueViews.as_view({"get": "status"})),
+    path("ws-ticket/", TicketViews.as_view({"post": "create"})),
+    path(_WEBHOOK, webhooks.receive),
+    path(_WEBHOOK + "<str:event_name>/", webhooks.receive),
+]
