@@ -7,6 +7,7 @@ more per request than everything else here together. Parsing is httptools', as i
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -103,8 +104,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
         self.alive = True
 
     def data_received(self, data: bytes) -> None:
