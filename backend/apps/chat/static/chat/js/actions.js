@@ -4,15 +4,17 @@ import { randomId } from "./ids.js";
 
 const SEARCH_PAUSE_MS = 250;
 const TYPING_MS = 8_000;
+const TELL_TYPING_EVERY_MS = 4_000;
 const TOAST_MS = 9_000;
 
 /**
- * @param env.store, env.api, env.outbox(): the parts it works with; the outbox is made later and so is a function.
+ * @param env.store, env.api, env.outbox(), env.socket(): the parts it works with; the last two are made later, hence functions.
+ * @param env.me the id of who is here.
  * @param env.prefs remembers drafts, language and theme (prefs.js).
  * @param env.translate() the current translator.
  * @param env.isVisible() whether a person can see the page now.
  */
-export function createActions({ store, api, outbox, prefs, translate, isVisible }) {
+export function createActions({ store, api, outbox, socket, prefs, translate, isVisible, me }) {
   const { dispatch, getState } = store;
   let searchTimer;
 
@@ -138,12 +140,27 @@ export function createActions({ store, api, outbox, prefs, translate, isVisible 
 
   function send(conversation, content) {
     outbox().add({ client_message_id: randomId(), conversation, content, created_at: new Date().toISOString() });
-    saveDraft(conversation, "");
+    write(conversation, "");
   }
 
   function saveDraft(id, text) {
     dispatch({ type: "draft/set", id, text });
     prefs.saveDrafts(getState().drafts);
+  }
+
+  let toldTyping = { id: null, at: 0 };
+
+  /** Lets colleagues see who is writing; at most every few seconds. */
+  function tellTyping(id, isTyping) {
+    const sameAsBefore = toldTyping.id === id && Date.now() - toldTyping.at < TELL_TYPING_EVERY_MS;
+    if (isTyping ? sameAsBefore : toldTyping.id !== id) return;
+    toldTyping = isTyping ? { id, at: Date.now() } : { id: null, at: 0 };
+    socket().send({ type: "typing", conversation_id: id, is_typing: isTyping });
+  }
+
+  function write(id, text) {
+    saveDraft(id, text);
+    tellTyping(id, text !== "");
   }
 
   async function changeMessage(call) {
@@ -163,6 +180,7 @@ export function createActions({ store, api, outbox, prefs, translate, isVisible 
   // --- what the socket tells
 
   function onEvent(event) {
+    if (event.type === "typing" && event.user?.id === me) return;
     const before = getState();
     dispatch({ type: "event", event: event.type === "typing" ? { ...event, heardAt: Date.now() } : event });
     reactions[event.type]?.(event, before);
@@ -183,7 +201,7 @@ export function createActions({ store, api, outbox, prefs, translate, isVisible 
       toast(translate()(key, { name }), { tone: "bad", href: `#/c/${id}` });
     },
     typing({ conversation_id: id }) {
-      setTimeout(() => Date.now() - (getState().typing[id] ?? 0) >= TYPING_MS && dispatch({ type: "typing/clear", id }), TYPING_MS);
+      setTimeout(() => Date.now() - (getState().typing[id]?.at ?? 0) >= TYPING_MS && dispatch({ type: "typing/clear", id }), TYPING_MS);
     },
     conversation_updated: () => seen(),
   };
@@ -240,7 +258,7 @@ export function createActions({ store, api, outbox, prefs, translate, isVisible 
   }
 
   return {
-    loadList, loadMore, setSearch, setFilter, open, loadThread, seen, start, send, saveDraft, onMessage, onEvent, refresh, setLanguage, setTheme,
+    loadList, loadMore, setSearch, setFilter, open, loadThread, seen, start, send, write, onMessage, onEvent, refresh, setLanguage, setTheme,
     closeConversation: (id) => changeConversation(() => api.close(id)),
     reopenConversation: (id) => changeConversation(() => api.reopen(id)),
     showDialog: (dialog) => dispatch({ type: "dialog/set", dialog }),

@@ -3,11 +3,14 @@ const ADDRESS = /\b(?:https?:\/\/|www\.)[^\s<>"'`]+/gi;
 
 /** The address without the sentence's own punctuation; a closing bracket stays when it was opened inside. */
 function trimmed(address) {
+  const opened = address.split("(").length;
+  let closed = address.split(")").length;
   let end = address.length;
-  while (end > 0) {
-    const last = address[end - 1];
-    const opened = last === ")" && address.slice(0, end).split("(").length >= address.slice(0, end).split(")").length;
-    if (opened || !".,;:!?)]}*_~…".includes(last)) break;
+  while (end > 0 && ".,;:!?)]}*_~…".includes(address[end - 1])) {
+    if (address[end - 1] === ")") {
+      if (closed <= opened) break;
+      closed -= 1;
+    }
     end -= 1;
   }
   return address.slice(0, end);

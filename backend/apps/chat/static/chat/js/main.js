@@ -26,7 +26,9 @@ const api = createApi({
   onServerTime: (now) => dispatch({ type: "clock/set", skew: now - Date.now() }),
 });
 const isVisible = () => document.visibilityState === "visible";
-const actions = createActions({ store, api, prefs, isVisible, outbox: () => outbox, translate: () => translator(getState().lang) });
+const actions = createActions({
+  store, api, prefs, isVisible, me: boot.user.id, outbox: () => outbox, socket: () => socket, translate: () => translator(getState().lang),
+});
 const outbox = createOutbox({
   post: api.send,
   storage: localStorage,

@@ -98,12 +98,15 @@ export function createSocket({ url, open, onEvent, onState, onResync, random = M
     failures = 0;
     onState("online");
     const known = sequence.last;
-    if (known === null || !Number.isFinite(frame.last_seq) || frame.last_seq < known) {
-      resync(frame);
-    } else if (frame.last_seq > known) {
-      sequence.expect(frame.last_seq);
-      askForMissing();
-    }
+    if (known === null || !Number.isFinite(frame.last_seq) || frame.last_seq < known) resync(frame);
+    else compare(frame.last_seq);
+  }
+
+  /** The server has told us events up to `seq`: what we do not have was lost on the way. */
+  function compare(seq) {
+    if (!(seq > sequence.last)) return;
+    sequence.expect(seq);
+    askForMissing();
   }
 
   function askForMissing() {
@@ -137,7 +140,7 @@ export function createSocket({ url, open, onEvent, onState, onResync, random = M
     }
     if (frame.type === "subscribed") subscribed(frame);
     else if (frame.type === "resync_required") resync(frame);
-    else if (frame.type === "pong" || frame.type === "resumed") return;
+    else if (frame.type === "pong") compare(frame.seq);
     else numbered(frame);
   }
 
@@ -163,6 +166,8 @@ export function createSocket({ url, open, onEvent, onState, onResync, random = M
     socket = mine;
     mine.onopen = () => {
       if (mine !== socket) return;
+      // What was missed is asked for first: the server holds new events back for a moment until it was told.
+      if (sequence.last !== null) send({ type: "resume", last_seq: sequence.last });
       send({ type: "subscribe" });
       listenForSilence();
     };

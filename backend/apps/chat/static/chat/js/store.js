@@ -41,7 +41,7 @@ export const initialState = {
   messages: {},
   outbox: [],
   drafts: {},
-  typing: {}, // conversation id -> when we heard of it, ms
+  typing: {}, // conversation id -> {at: when we heard of it in ms, user: the colleague, or null for the customer}
   toasts: [],
   announcement: "",
   dialog: null,
@@ -159,7 +159,7 @@ const eventReducers = {
   new_conversation: (state, { conversation }) => mergeConversations(state, [conversation]),
   instance_status_changed: (state, event) => instanceChanged(state, event.instance ?? event),
   typing: (state, event) => {
-    const heard = event.is_typing === false ? undefined : event.heardAt;
+    const heard = event.is_typing === false ? undefined : { at: event.heardAt, user: event.user ?? null };
     return { ...state, typing: { ...state.typing, [event.conversation_id]: heard } };
   },
   message_received: (state, event) => {

@@ -69,22 +69,25 @@ export function waitingItems(state, conversationId) {
 }
 
 /**
- * The rows of a thread in order: {kind: "day" | "unread" | "message", key, …}. `follows` marks a message that continues
- * the one before it (same side, same author, within five minutes).
+ * A thread by days, oldest first: [{key, at, rows: [{kind: "unread" | "message", key, …}]}]. `follows` marks a message
+ * that continues the one before it (same side, same author, within five minutes).
  */
-export function threadRows(messages, { dayOf, firstUnreadId, unreadCount }) {
-  const rows = [];
+export function threadDays(messages, { dayOf, firstUnreadId, unreadCount }) {
+  const days = [];
   let before = null;
   for (const message of messages) {
-    const day = dayOf(message.created_at);
-    const newDay = !before || dayOf(before.created_at) !== day;
-    if (newDay) rows.push({ kind: "day", key: `day-${day}-${message.id}`, at: message.created_at });
+    const key = dayOf(message.created_at);
+    if (days.at(-1)?.key !== key) {
+      days.push({ key, at: message.created_at, rows: [] });
+      before = null;
+    }
+    const { rows } = days.at(-1);
     const unread = message.id === firstUnreadId;
     if (unread) rows.push({ kind: "unread", key: "unread", n: unreadCount });
-    rows.push({ kind: "message", key: message.client_message_id || message.id, message, follows: !newDay && !unread && continues(before, message) });
+    rows.push({ kind: "message", key: message.client_message_id || message.id, message, follows: Boolean(before) && !unread && continues(before, message) });
     before = message;
   }
-  return rows;
+  return days;
 }
 
 function continues(before, message) {

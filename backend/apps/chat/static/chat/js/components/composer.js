@@ -53,7 +53,7 @@ export function Composer({ id, onSent }) {
     <form class="composer" onSubmit=${submit}>
       <${Counter} left=${left} />
       <textarea ref=${field} rows="1" value=${text} placeholder=${t("compose")} aria-label=${t("compose")} title=${enterSends() ? t("composeHint") : undefined}
-        dir="auto" aria-invalid=${String(left < 0)} onInput=${(event) => actions.saveDraft(id, event.target.value)} onKeyDown=${onKeyDown}></textarea>
+        dir="auto" aria-invalid=${String(left < 0)} onInput=${(event) => actions.write(id, event.target.value)} onKeyDown=${onKeyDown}></textarea>
       <button class="icon-button send" aria-label=${t("send")} title=${t("send")} disabled=${!sendable}><${Icon} name="send" /></button>
     </form>`;
 }

@@ -1,7 +1,7 @@
 // The scrolling part of a conversation: newest at the bottom, older ones loaded on the way up without a jump.
 import { dayHeading, dayKey } from "../format.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../preact.js";
-import { threadRows, waitingItems } from "../threads.js";
+import { threadDays, waitingItems } from "../threads.js";
 import { useApp, useNow, useStore, useWords } from "./context.js";
 import { Icon } from "./icons.js";
 import { Message } from "./message.js";
@@ -44,11 +44,13 @@ const isAtBottom = (box) => box.scrollHeight - box.scrollTop - box.clientHeight 
 
 /**
  * Keeps the place: at the bottom it stays at the bottom whatever grows; elsewhere what is on screen does not move when
- * older messages appear above it. Answers how many arrived below while the reader was further up.
+ * older messages appear above it. Answers how many arrived
+ * below while the reader was further up, and whether that is more than a screen away.
  */
 function useScrollPlace(box, messages) {
   const place = useRef({ stuck: true, anchor: null, top: 0, lastId: null });
   const [below, setBelow] = useState(0);
+  const [away, setAway] = useState(false);
 
   useLayoutEffect(() => {
     const mark = place.current;
@@ -73,6 +75,7 @@ function useScrollPlace(box, messages) {
   function onScroll() {
     place.current.stuck = isAtBottom(box.current);
     if (place.current.stuck) setBelow(0);
+    setAway(box.current.scrollHeight - box.current.scrollTop > 2 * box.current.clientHeight);
   }
 
   function toBottom() {
@@ -81,7 +84,7 @@ function useScrollPlace(box, messages) {
     setBelow(0);
   }
 
-  return { below, stuck: () => place.current.stuck, onScroll, toBottom };
+  return { below, away, onScroll, toBottom };
 }
 
 function Older({ id, thread }) {
@@ -109,17 +112,21 @@ function Failed({ id }) {
   return html`<div class="empty"><p>${t("threadFailed")}</p><button class="button" type="button" onClick=${() => actions.loadThread(id)}>${t("tryAgain")}</button></div>`;
 }
 
-function Rows({ rows, isGroup }) {
+/** The rows of one day under its heading, which stays in sight while the day does. */
+function Day({ day, isGroup }) {
   const { actions, boot } = useApp();
   const words = useWords();
   const now = new Date(useNow(60_000));
   const shown = {
-    day: ({ key, at }) => html`<li class="day" key=${key}><span>${dayHeading(at, now, words.locale, words.t)}</span></li>`,
     unread: ({ key, n }) => html`<li class="unread-line" key=${key}><span>${words.t("unreadBelow", { n })}</span></li>`,
     message: ({ key, message, follows }) => html`
       <${Message} key=${key} message=${message} follows=${follows} isGroup=${isGroup} me=${boot.user.id} onMessage=${actions.onMessage} ...${words} />`,
   };
-  return rows.map((row) => shown[row.kind](row));
+  return html`
+    <section>
+      <h3 class="day"><span>${dayHeading(day.at, now, words.locale, words.t)}</span></h3>
+      <ol class="messages">${day.rows.map((row) => shown[row.kind](row))}</ol>
+    </section>`;
 }
 
 export function MessageList({ id, isGroup, toBottom }) {
@@ -131,7 +138,7 @@ export function MessageList({ id, isGroup, toBottom }) {
   const unread = useFirstUnread(id, messages, thread?.loaded);
   const place = useScrollPlace(box, messages);
   toBottom.current = place.toBottom;
-  const rows = useMemo(() => threadRows(messages, { dayOf: dayKey, firstUnreadId: unread?.id, unreadCount: unread?.n }), [messages, unread]);
+  const days = useMemo(() => threadDays(messages, { dayOf: dayKey, firstUnreadId: unread?.id, unreadCount: unread?.n }), [messages, unread]);
 
   function loadOlder() {
     const wanted = thread?.next && !thread.loading && !thread.failed;
@@ -141,7 +148,7 @@ export function MessageList({ id, isGroup, toBottom }) {
 
   let content = html`<${Skeleton} />`;
   if (thread?.loaded) {
-    content = html`<${Older} id=${id} thread=${thread} /><ol class="messages"><${Rows} rows=${rows} isGroup=${isGroup} /></ol>`;
+    content = html`<${Older} id=${id} thread=${thread} />${days.map((day) => html`<${Day} key=${day.key} day=${day} isGroup=${isGroup} />`)}`;
   } else if (thread?.failed) content = html`<${Failed} id=${id} />`;
   const onScroll = () => {
     place.onScroll();
@@ -152,5 +159,7 @@ export function MessageList({ id, isGroup, toBottom }) {
       <div class="scroll" ref=${box} onScroll=${onScroll} tabindex="0" role="group" aria-label=${t("messagesWith", { name: "" })}><div class="scroll-content">${content}</div></div>
       ${place.below > 0 && html`
         <button class="pill" type="button" onClick=${place.toBottom}><${Icon} name="down" /> ${t("newMessages", { n: place.below })}</button>`}
+      ${place.away && place.below === 0 && html`
+        <button class="icon-button to-latest" type="button" aria-label=${t("toLatest")} title=${t("toLatest")} onClick=${place.toBottom}><${Icon} name="down" /></button>`}
     </div>`;
 }

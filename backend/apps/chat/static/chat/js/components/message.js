@@ -67,7 +67,10 @@ function Buttons({ message, onMessage, t }) {
 
 function problemOf(message, lang, t) {
   if (message.problem) return t(message.problem.textKey, { detail: message.problem.detail });
-  return reasonIn(lang, message.reason_text) || (message.status === "held" ? t("heldExplain") : "");
+  const words = reasonIn(lang, message.reason_text);
+  if (words) return words;
+  if (message.status === "held") return t("heldExplain");
+  return message.status === "queued" && message.held_by ? t("queuedBehind") : "";
 }
 
 /** Below a bubble that needs attention: its state large enough to read, the reason, how often it was tried, buttons. */

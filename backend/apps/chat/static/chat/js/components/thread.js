@@ -11,7 +11,7 @@ import { isAway } from "./sidebar.js";
 function Subtitle({ conversation }) {
   const { t } = useWords();
   const typing = useStore((state) => state.typing[conversation.id]);
-  if (typing) return html`<p class="typing" role="status">${t("typing")}</p>`;
+  if (typing) return html`<p class="typing" role="status">${typing.user ? t("typingColleague", { name: typing.user.name }) : t("typing")}</p>`;
   const { contact, instance } = conversation;
   const phone = contact?.name ? phoneNumber(contact.phone) : "";
   return html`<p>${[phone, instance?.name].filter(Boolean).join(" · ")}</p>`;
@@ -39,14 +39,19 @@ function Head({ conversation, name }) {
     </header>`;
 }
 
+/** Why messages of this conversation wait, as the number's connection and gate tell; "" when they do not. */
+function waitingKey(instance) {
+  if (isAway(instance?.connection)) return "bannerInstance";
+  return ["parked", "frozen"].includes(instance?.gate) ? "bannerGate" : "";
+}
+
 function Notices({ conversation }) {
   const { t } = useWords();
   const instances = useStore((state) => state.instances);
-  const instance = conversation?.instance;
-  const connection = instances[instance?.id]?.connection ?? instance?.connection;
+  const instance = { ...conversation?.instance, ...instances[conversation?.instance?.id] };
+  const waiting = waitingKey(instance);
   return html`
-    ${isAway(connection) && html`
-      <div class="banner warn" role="status"><${Icon} name="plug" /><span>${t("bannerInstance", { name: instance.name })}</span></div>`}
+    ${waiting && html`<div class="banner warn" role="status"><${Icon} name="plug" /><span>${t(waiting, { name: instance.name })}</span></div>`}
     ${conversation?.status === "closed" && html`<div class="banner"><${Icon} name="archive" /><span>${t("closedNote")}</span></div>`}`;
 }
 

@@ -1,6 +1,5 @@
 // English. Same keys as pt.js; a test compares them.
 export const en = {
-  brand: "ALREA Sense",
   conversations: "Conversations",
   search: "Search name or number",
   searchClear: "Clear search",
@@ -121,4 +120,7 @@ export const en = {
   errorInvalid: "This was not accepted: {detail}",
   unnamed: "Unknown contact",
   group: "Group",
+  typingColleague: "{name} is writing…",
+  bannerGate: "Sending through {name} is paused. Messages wait in line and go out when it resumes.",
+  queuedBehind: "Waits for an earlier message, so that the order is kept.",
 };

@@ -1,6 +1,5 @@
 // Português do Brasil. As chaves são as de en.js; um teste as compara.
 export const pt = {
-  brand: "ALREA Sense",
   conversations: "Conversas",
   search: "Buscar nome ou número",
   searchClear: "Limpar busca",
@@ -121,4 +120,7 @@ export const pt = {
   errorInvalid: "Não foi aceito: {detail}",
   unnamed: "Contato desconhecido",
   group: "Grupo",
+  typingColleague: "{name} está escrevendo…",
+  bannerGate: "O envio por {name} está em pausa. As mensagens esperam na fila e saem quando ele voltar.",
+  queuedBehind: "Espera uma mensagem anterior, para manter a ordem.",
 };
