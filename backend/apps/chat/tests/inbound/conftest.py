@@ -99,7 +99,7 @@ def make_instance(tenant: Tenant, name: str = "lab") -> Instance:
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
+def _threads(transactional_db: None) -> Iterator[None]:
     """No thread outlives its test: the database is emptied between tests."""
     webhook_secrets.forget()
     yield
@@ -138,7 +138,8 @@ def state_of(tenant: Tenant) -> dict[str, list[Any]]:
         ),
         "messages": sorted(_message(row, keys) for row in _messages(tenant)),
         "evidence": sorted(
-            (row.provider_id, row.ack, row.ack_error, json.dumps(row.record)) for row in Evidence.objects.filter(instance__tenant=tenant)
+            (row.provider_id, row.ack, row.ack_error, json.dumps(row.record))
+            for row in Evidence.objects.filter(instance__tenant=tenant)
         ),
     }
 

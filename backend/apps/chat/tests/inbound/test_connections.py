@@ -40,7 +40,9 @@ def test_a_final_close_parks_and_open_lets_go(apply: Apply, instance: Instance) 
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
-def test_the_three_webhooks_of_a_logout_agree(apply: Apply, instance: Instance, order: tuple[int, ...]) -> None:
+def test_the_three_webhooks_of_a_logout_agree(
+    apply: Apply, instance: Instance, order: tuple[int, ...]
+) -> None:
     names = (
         "wa_close_401__0_logout_instance",
         "wa_close_401__1_connection_update",

@@ -49,7 +49,9 @@ def test_it_answers_ids_in_the_order_of_the_entries(instance: Instance) -> None:
     assert Message.objects.count() == 50
 
 
-def test_what_arrives_together_is_stored_together(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_arrives_together_is_stored_together(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     real = journal._insert
 

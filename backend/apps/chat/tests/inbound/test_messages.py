@@ -90,7 +90,9 @@ def test_a_push_name_is_taken_once(apply: Apply) -> None:
 
 
 def test_spellings_of_a_number_are_one_person(apply: Apply) -> None:
-    for number, jid in enumerate(("5511990000001@s.whatsapp.net", "551190000001@s.whatsapp.net", "5511990000001")):
+    for number, jid in enumerate(
+        ("5511990000001@s.whatsapp.net", "551190000001@s.whatsapp.net", "5511990000001")
+    ):
         apply(message_body(f"A{number}", jid=jid))
     assert Conversation.objects.get().unread_count == 3
 

@@ -76,7 +76,9 @@ REPEATED = [(step, 1) for step in range(len(STORY))]
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(order=st.permutations(IN_ORDER), repeats=st.lists(st.sampled_from(REPEATED), max_size=6), data=st.data())
+@given(
+    order=st.permutations(IN_ORDER), repeats=st.lists(st.sampled_from(REPEATED), max_size=6), data=st.data()
+)
 def test_any_order_and_any_repetition_end_in_one_state(
     transactional_db: None,
     order: list[tuple[int, int]],

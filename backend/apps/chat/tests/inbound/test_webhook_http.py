@@ -46,11 +46,15 @@ def send(instance: Instance, *bodies: object, **options: Any) -> list[int]:
         try:
             return [(await post(instance.id, body, **options)).status_code for body in bodies]
         finally:
-            await sync_to_async(connection.close)()
+            await sync_to_async(_close)()
 
     statuses = asyncio.run(run())
     assert journal.drain(20)
     return statuses
+
+
+def _close() -> None:
+    connection.close()
 
 
 # --- storing and applying --------------------------------------------------------------------------------------------
@@ -94,7 +98,7 @@ def test_it_answers_after_the_commit(instance: Instance) -> None:
         answer = await post(instance.id, message_body("A1"))
         assert json.loads(answer.content) == {"status": "stored"}
         assert await WebhookEvent.objects.acount() == 1
-        await sync_to_async(connection.close)()
+        await sync_to_async(_close)()
 
     asyncio.run(run())
 
@@ -105,7 +109,7 @@ def test_many_at_once_are_all_stored(instance: Instance) -> None:
         try:
             return await asyncio.gather(*(post(instance.id, body) for body in bodies))
         finally:
-            await sync_to_async(connection.close)()
+            await sync_to_async(_close)()
 
     assert {answer.status_code for answer in asyncio.run(run())} == {200}
     assert journal.drain(60)
@@ -153,9 +157,7 @@ def test_an_instance_without_a_secret_accepts_nobody(instance: Instance) -> None
     assert send(instance, message_body("A1"), secret="") == [401]
 
 
-def test_a_new_secret_is_accepted_within_moments(
-    instance: Instance, eventually: Callable[..., None]
-) -> None:
+def test_a_new_secret_is_accepted_within_moments(instance: Instance, eventually: Callable[..., None]) -> None:
     assert send(instance, message_body("A1")) == [200]
     Instance.objects.filter(pk=instance.pk).update(webhook_secret="renewed")
     eventually(lambda: send(instance, message_body("A2"), secret="renewed") == [200], within=10)
@@ -275,14 +277,14 @@ def test_an_instance_deleted_meanwhile_does_not_take_others_with_it(instance: In
             both = [post(gone_id, message_body("A1")), post(instance.id, message_body("A2"))]
             return [answer.status_code for answer in await asyncio.gather(*both)]
         finally:
-            await sync_to_async(connection.close)()
+            await sync_to_async(_close)()
 
     assert asyncio.run(run()) == [503, 200]
     assert journal.drain(20)
     assert Message.objects.get().provider_id == "A2"
 
 
-# --- fuzz ------------------------------------------------------------------------------------------------------------
+# --- fuzz --------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
