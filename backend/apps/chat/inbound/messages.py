@@ -19,7 +19,6 @@ from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 
 ID_LENGTH: Final = 128 - len(changes.PARKED_PREFIX)
-_REACTION: Final = "reaction"
 
 
 def received(row: WebhookEvent, event: MessageEvent) -> str:
@@ -115,7 +114,7 @@ def _again(row: WebhookEvent, event: MessageEvent, known: Message) -> str:
 def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
     """The message as it should be stored, with what waited for it, but without its conversation."""
     incoming = origin == Message.Origin.CUSTOMER
-    quoted = (event.target_id if event.kind == _REACTION else event.quoted_id) or ""
+    quoted = (event.target_id if event.kind == statuses.REACTION else event.quoted_id) or ""
     message = Message(
         tenant_id=row.instance.tenant_id,
         instance_id=row.instance_id,
@@ -195,7 +194,7 @@ def _update(conversation: Conversation, message: Message) -> None:
 
     A message that was recovered late is as unread as any other: nobody saw it.
     """
-    if message.direction == Message.Direction.INCOMING and message.kind != _REACTION:
+    if message.direction == Message.Direction.INCOMING and message.kind != statuses.REACTION:
         _count_unread(conversation, message)
     latest = message.sort_at >= conversation.last_message_at
     if latest:
@@ -215,11 +214,10 @@ def _count_unread(conversation: Conversation, message: Message) -> None:
 
 
 def _tell(conversation: Conversation, message: Message, is_new: bool) -> None:
-    tenant_id = message.tenant_id
-    entry = events.new_conversation if is_new else events.conversation_updated
-    told = [entry(conversation), events.message_received(message)]
-    for event in told:
-        transaction.on_commit(partial(publish, tenant_id, event), robust=True)
+    """Tell the browsers after commit; the message brings its conversation's entry in the list along."""
+    told = [events.new_conversation(conversation)] if is_new else []
+    for event in [*told, events.message_received(message, None, conversation)]:
+        transaction.on_commit(partial(publish, message.tenant_id, event), robust=True)
 
 
 def _name(event: MessageEvent) -> str:

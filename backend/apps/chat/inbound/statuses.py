@@ -12,6 +12,8 @@ from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
 
+REACTION = "reaction"
+
 
 def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
     """Raise the ack of our message; before the message is known, the ack waits for it.
@@ -54,7 +56,7 @@ def _read_on_phone(row: WebhookEvent, event: StatusEvent) -> str:
     conversation = unsealed.select_for_update(of=("self",), no_key=True).get(pk=seen.conversation_id)
     if not Message.objects.filter(pk=seen.pk, read_at__isnull=True).update(read_at=row.received_at):
         return "known"
-    if conversation.unread_count:
+    if conversation.unread_count and seen.kind != REACTION:
         conversation.unread_count -= 1
         conversation.save(update_fields=["unread_count"])
     update = events.conversation_updated(conversation)

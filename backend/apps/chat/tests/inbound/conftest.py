@@ -149,8 +149,8 @@ def _messages(tenant: Tenant) -> Iterable[Message]:
 
 
 def _conversation(row: Conversation) -> tuple[Any, ...]:
-    at = row.last_message_at.replace(microsecond=0)
-    return jids.canonical_key(row.remote_jid), row.status, row.unread_count, str(at), row.last_message_preview
+    at = str(row.last_message_at.replace(microsecond=0))
+    return jids.canonical_key(row.remote_jid), row.status, row.unread_count, at, row.last_message_preview
 
 
 def _message(row: Message, keys: dict[Any, list[str]]) -> tuple[Any, ...]:
