@@ -73,7 +73,9 @@ class DeadLetterViews(ChatViews):
         actions.discard(message, wanted.get("failure_gen"))
         return Response(shown(message))
 
-    @extend_schema(request=schemas.BulkReplay, responses=schemas.BulkResult)
+    @extend_schema(
+        operation_id="chat_dead_letters_replay_many", request=schemas.BulkReplay, responses=schemas.BulkResult
+    )
     def replay_many(self, request: Request) -> Response:
         """Send all that match once more, the oldest failure first; `dry_run` only says which they are."""
         wanted = checked(schemas.BulkReplay, request.data)

@@ -25,6 +25,10 @@ class LoginViews(ChatViews):
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
 
+    def get_authenticate_header(self, request: Request) -> str:
+        """A wrong password is a 401, though nobody is authenticated here."""
+        return "Token"
+
     @extend_schema(
         request=schemas.Login,
         responses={200: schemas.LoggedIn, 401: schemas.Problem, 429: schemas.Problem},

@@ -1,0 +1,3 @@
+from apps.chat.tests.api.conftest import others, team
+
+__all__ = ["others", "team"]
