@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from testing import ports, servers  # noqa: E402
 VAR = Path(os.environ.get("ALREA_VAR_DIR") or ROOT / "var").resolve()
 LOGS = VAR / "log"
 STATE = VAR / "run.json"
+GREETED = VAR / "greeted"
 
 TENANT, INSTANCE = "Demo", "demo"
 AGENTS = ("ana@demo.example", "bruno@demo.example")
@@ -131,6 +133,8 @@ class System:
         self.simulator = servers.Simulator(
             LOGS,
             *["--demo", "--demo-token", self.token],
+            # A second "good morning" after a restart would look like a message delivered twice.
+            "--no-demo-greetings" if GREETED.exists() else "--demo-greetings",
             port=_free_port("SIM_PORT", 8090),
             api_key=_kept_secret("evolution_key"),
         )
@@ -145,14 +149,13 @@ class System:
     def start(self) -> None:
         """Everything up, then the frame with the address."""
         say("Starting. The first time takes longest.")
+        (VAR / "static").mkdir(parents=True, exist_ok=True)
         self._start_redis()
         self.supervisor.launch(self.simulator)
-        servers.manage("migrate", "--noinput", env=self.env)
-        say("Database ready")
-        grants = [self._bootstrap(email) for email in AGENTS]
+        grant = self._provision()
         self._start_web()
         self.supervisor.wait_ready(self.simulator, "Simulated Evolution ready")
-        self._register_webhook(grants[0])
+        self._register_webhook(grant)
         self._remember()
         self._show()
 
@@ -173,15 +176,21 @@ class System:
         self.supervisor.launch(server)
         self.supervisor.wait_ready(server, f"Valkey ready on port {port}")
 
-    def _bootstrap(self, email: str) -> dict[str, Any]:
-        """A user of the demo tenant; the JSON that chat_bootstrap prints."""
-        printed = servers.manage(
-            *["chat_bootstrap", "--tenant", TENANT, "--email", email, "--password", PASSWORD],
-            *["--instance", INSTANCE, "--evolution-url", self.simulator.url, "--api-key", self.token],
-            "--json",
-            env=self.env,
-        )
-        grant: dict[str, Any] = json.loads(printed)
+    def _provision(self) -> dict[str, Any]:
+        """The database migrated, the demo's tenant, agents and instance in it; what chat_bootstrap prints."""
+        began = time.monotonic()
+        wanted = {
+            "tenant": TENANT,
+            "agents": AGENTS,
+            "password": PASSWORD,
+            "instance": INSTANCE,
+            "evolution_url": self.simulator.url,
+            "api_key": self.token,
+        }
+        script = ROOT / "scripts/provision.py"
+        printed = servers.run_python(str(script), json.dumps(wanted), env=self.env, what="Provisioning")
+        say(f"Database ready ({time.monotonic() - began:.1f} s)")
+        grant: dict[str, Any] = json.loads(printed)[0]
         return grant
 
     def _start_web(self) -> None:
@@ -201,7 +210,7 @@ class System:
             "events": WEBHOOK_EVENTS,
         }
         self.simulator.call("POST", f"/webhook/set/{INSTANCE}", {"webhook": webhook})
-        say("Webhook registered: the demo's customers begin to write")
+        GREETED.touch()
 
     def _remember(self) -> None:
         """Where things are, for `make worker` in another terminal."""

@@ -276,10 +276,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
-def manage(*args: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
-    """Runs `manage.py args`, returns its stdout; raises ServerError with its last lines when it fails."""
+def run_python(*args: str, what: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
+    """Runs `python args` in `backend/`, returns its stdout; raises ServerError with its last lines."""
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "manage.py", *args],
+        [sys.executable, *args],
         cwd=BACKEND,
         env=environment(env),
         stdin=subprocess.DEVNULL,
@@ -289,8 +289,13 @@ def manage(*args: str, env: Mapping[str, str] | None = None, timeout: float = 12
     )
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-20:])
-        raise ServerError(f"manage.py {args[0]} failed (code {done.returncode}):\n{last}")
+        raise ServerError(f"{what} failed (code {done.returncode}):\n{last}")
     return done.stdout
+
+
+def manage(*args: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
+    """Runs `manage.py args`, returns its stdout; raises ServerError with its last lines when it fails."""
+    return run_python("manage.py", *args, what=f"manage.py {args[0]}", env=env, timeout=timeout)
 
 
 class Simulator(Process):
@@ -331,7 +336,16 @@ class AsgiServer(Process):
         self.port = port or spare_port()
         self.url = f"http://127.0.0.1:{self.port}"
         args = [sys.executable, "-m", "uvicorn", "alrea_sense.asgi:application", "--host", host]
-        args += ["--port", str(self.port), "--loop", "uvloop", "--ws", "websockets-sansio", "--lifespan", "on"]
+        args += [
+            "--port",
+            str(self.port),
+            "--loop",
+            "uvloop",
+            "--ws",
+            "websockets-sansio",
+            "--lifespan",
+            "on",
+        ]
         args += ["--no-access-log", "--timeout-graceful-shutdown", "5"]
         full = environment({"PUBLIC_URL": self.url, **env})
         super().__init__("web", args, log=directory / "web.log", cwd=BACKEND, env=full, grace=35)
