@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import struct
 from typing import Any
 
-from .shapes import Json, byte_map, long, now_seconds
+from .shapes import Json, byte_map, long, new_uuid, now_seconds
 
 THUMBNAIL = base64.b64decode(
     "/9j/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hnPk1xeXBkeF"
@@ -154,11 +155,24 @@ def list_message(body: Json, info: Json | None) -> Json:
 
 def buttons(body: Json) -> Json:
     """Reply buttons as the native flow Evolution builds."""
-    shown = [{"name": "quick_reply", "buttonParamsJson": str(button)} for button in body["buttons"]]
-    text = f"*{body.get('title', '')}*\n\n{body.get('description', '')}\n"
-    content = {"body": {"text": text}, "footer": {"text": body.get("footer")}}
-    flow = {"buttons": shown, "messageParamsJson": "{}"}
-    return {"viewOnceMessage": {"message": {"interactiveMessage": {**content, "nativeFlowMessage": flow}}}}
+    text = f"*{body.get('title', '')}*"
+    if body.get("description"):
+        text += f"\n\n{body['description']}\n"
+    flow = {
+        "buttons": [_reply_button(button) for button in body["buttons"]],
+        "messageParamsJson": _compact({"from": "api", "templateId": new_uuid()}),
+    }
+    shown = {"body": {"text": text}, "footer": {"text": body.get("footer")}, "nativeFlowMessage": flow}
+    return {"viewOnceMessage": {"message": {"interactiveMessage": shown}}}
+
+
+def _reply_button(button: Json) -> Json:
+    params = {"display_text": button.get("displayText"), "id": button.get("id")}
+    return {"name": "quick_reply", "buttonParamsJson": _compact(params)}
+
+
+def _compact(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _with(content: Json, info: Json | None) -> Json:

@@ -84,7 +84,7 @@ def _group_jid(call: Call) -> str:
         raise bad_request("The group id needs to be informed in the query", 'ex: "groupJid=120362@g.us"')
     jid = jid if jid.endswith(GROUP_SUFFIX) else jid + GROUP_SUFFIX
     if not _GROUP_JID.match(jid):
-        complaint = 'groupJid does not match pattern "^[\\d-]+@g.us$"'
+        complaint = 'groupJid does not match pattern "^[\\\\d-]+@g.us$"'
         raise bad_request({"property": "groupJid", "message": complaint})
     return str(jid)
 

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -90,10 +90,11 @@ class Upload:
     data: bytes
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole request body; 413 as Evolution words it when it is larger than `limit` bytes."""
-    if int(headers.get("content-length") or 0) > limit:
-        raise _too_large()
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole request body; 413 as Evolution words it when it is larger than `limit` bytes.
+
+    A body that is too large is still read to its end, so that the caller gets to see the answer.
+    """
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -101,10 +102,11 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
             raise ConnectionAbortedError
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > limit:
-            raise _too_large()
-        chunks.append(chunk)
+        if size <= limit:
+            chunks.append(chunk)
         more = message.get("more_body", False)
+    if size > limit:
+        raise _too_large()
     return b"".join(chunks)
 
 

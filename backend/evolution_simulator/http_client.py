@@ -7,10 +7,10 @@ more per request than everything else here together. Parsing is httptools', as i
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools

@@ -172,7 +172,9 @@ def _contact_seen(sim: Simulator, instance: Instance, jid: str) -> None:
 def _remember(sim: Simulator, instance: Instance, jid: str, name: str | None) -> Contact:
     contact = instance.contacts.get(jid)
     if contact is None:
-        contact = instance.contacts[jid] = Contact(jid, picture=_picture(sim, jid))
+        contact = instance.contacts[jid] = Contact(
+            jid, picture=_picture(sim, jid) if instance.is_baileys else None
+        )
     if name:
         contact.name, contact.updated_at = name, time.time()
     return contact

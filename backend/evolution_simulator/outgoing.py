@@ -125,6 +125,7 @@ async def send_buttons(call: Call) -> Reply:
     out = _outgoing(call, "viewOnceMessage", text=call.body.get("title") or "")
     out.build = lambda _: content.buttons(call.body)
     out.has_context = False
+    out.participant_in_key = True
     out.evolution_kind = "buttonMessage"
     shown = ("title", "description", "footer", "buttons")
     out.evolution_message = {name: call.body[name] for name in shown if name in call.body}

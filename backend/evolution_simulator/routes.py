@@ -120,7 +120,7 @@ class EvolutionRoutes:
 
     async def _dispatch(self, scope: Scope, receive: Receive) -> Reply:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        raw = await read_body(receive, headers, self._sim.config.body_limit)
+        raw = await read_body(receive, self._sim.config.body_limit)
         body, upload = parse_body(raw, headers.get("content-type", ""))
         endpoint, name, route = _find(scope["method"], scope["path"])
         self._sim.traffic.requests[endpoint] += 1

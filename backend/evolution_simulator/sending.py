@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import shapes, timeline
@@ -45,7 +45,8 @@ class Outgoing:
     evolution_message: Json | None = None
     """`message` on the EVOLUTION channel; None means it has no such endpoint."""
     evolution_kind: str | None = None
-    extra_key: Json = field(default_factory=dict)
+    participant_in_key: bool = False
+    """Buttons repeat the chat's JID as the key's participant."""
 
 
 async def send(call: Call, out: Outgoing) -> Reply:
@@ -206,7 +207,9 @@ def _baileys(call: Call, out: Outgoing, jid: str) -> tuple[Json, Row]:
     instance, now = call.instance, shapes.now_seconds()
     one_to_one = not is_group(jid) and not jid.endswith("@broadcast")
     info = {**shapes.context_info(), **_quote(instance, out.quoted)} if one_to_one else None
-    key = {"remoteJid": jid, "fromMe": True, "id": shapes.new_key_id(), **out.extra_key}
+    key: Json = {"remoteJid": jid, "fromMe": True, "id": shapes.new_key_id()}
+    if out.participant_in_key:
+        key["participant"] = jid
     body: Json = {"key": key, "pushName": "Você", "status": "PENDING", "message": out.build(info)}
     shown = info if out.has_context else None
     if shown is not None:

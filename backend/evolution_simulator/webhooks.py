@@ -28,6 +28,7 @@ _AXIOS: list[Header] = [
     ("Content-Type", "application/json"),
     ("User-Agent", "axios/1.12.2"),
     ("Accept-Encoding", "gzip, compress, deflate, br"),
+    ("Connection", "keep-alive"),
 ]
 _LOG_LENGTH = 50_000
 

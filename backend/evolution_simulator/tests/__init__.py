@@ -1,0 +1,1 @@
+"""Tests of the simulator: captures replayed against it, and its own promises."""
