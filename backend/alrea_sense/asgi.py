@@ -14,14 +14,17 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alrea_sense.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
+from alrea_sense.handlers import DirectHandler, ThreadedHandler
 from apps.chat.consumers import EmbeddedConsumers
 from apps.chat.realtime.routing import websocket_application
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
+
+WEBHOOKS = "/api/chat/webhooks/"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -37,7 +40,9 @@ class Application:
     """Routes by protocol, and answers the lifespan."""
 
     def __init__(self) -> None:
-        self._router = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})
+        self._router = ProtocolTypeRouter({"http": self._http, "websocket": websocket_application})
+        self._threaded = ThreadedHandler()
+        self._direct = DirectHandler()
         self._consumers: EmbeddedConsumers | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +53,10 @@ class Application:
             self._consumers = EmbeddedConsumers()
             self._consumers.run_in_thread()
         await self._router(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._direct if scope["path"].startswith(WEBHOOKS) else self._threaded
+        await handler(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -40,6 +40,7 @@ def _database() -> dict[str, object]:
             "timeout": 30,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;",
         }
+        config["CONN_MAX_AGE"] = None  # a file: opening it anew for each request costs more than keeping it
         config["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
     elif config["ENGINE"] == "django.db.backends.postgresql":
         config["OPTIONS"] = {
@@ -141,6 +142,7 @@ CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 25, least=0)
 CHAT_DISABLE_ASGI_CONSUMERS = env.flag("CHAT_DISABLE_ASGI_CONSUMERS", False)
 CHAT_ASGI_SEND_WORKERS = env.whole("CHAT_ASGI_SEND_WORKERS", 1, least=0, most=64)
 CHAT_ASGI_MARK_WORKERS = env.whole("CHAT_ASGI_MARK_WORKERS", 1, least=0, most=64)
+CHAT_HTTP_THREADS = env.whole("CHAT_HTTP_THREADS", 8, least=1, most=256)
 CHAT_FAIL_AT = env.text("CHAT_FAIL_AT")
 CHAT_REALTIME_KEEP = env.whole("CHAT_REALTIME_KEEP", 1000, least=10)
 CHAT_WEBHOOK_MAX_BYTES = env.whole("CHAT_WEBHOOK_MAX_BYTES", 32 * 1024 * 1024, least=1024)
