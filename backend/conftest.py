@@ -76,6 +76,7 @@ def _prepare_environment() -> None:
         )
     directory = Path(tempfile.mkdtemp(prefix="alrea-tests-"))
     _resources.callback(shutil.rmtree, directory, ignore_errors=True)
+    (directory / "static").mkdir()
     for name in [name for name in os.environ if name.startswith("CHAT_") or name.endswith("REDIS_URL")]:
         if name != "TEST_REDIS_URL":
             del os.environ[name]
