@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from apps.chat.web.texts import TEXTS
+from apps.tenancy.ids import uuid7
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 PAGE_SIZE = 30
@@ -49,7 +49,7 @@ class Stub:
         self.now = datetime.now(UTC)
         self.conversations: dict[str, Json] = {}
         self.messages: dict[str, list[Json]] = {}
-        self.instances: list[Json] = [{"id": str(uuid.uuid4()), "name": "vendas", "connection": "open", "gate": "open"}]
+        self.instances: list[Json] = [{"id": str(uuid7()), "name": "vendas", "connection": "open", "gate": "open"}]
         self.lang = "pt"
         self.theme = ""
         self.max_text = 65_536
@@ -69,8 +69,8 @@ class Stub:
     def conversation(self, name: str = "", **more: Any) -> Json:
         instance = {key: self.instances[0][key] for key in ("id", "name", "connection")}
         row = {
-            "id": str(uuid.uuid4()),
-            "contact": {"id": str(uuid.uuid4()), "name": name, "phone": str(next(self._phones))},
+            "id": str(uuid7()),
+            "contact": {"id": str(uuid7()), "name": name, "phone": str(next(self._phones))},
             "conversation_type": "individual",
             "instance": instance,
             "status": "open",
@@ -87,7 +87,7 @@ class Stub:
         """A stored message; outgoing when it has a status. `ago` in minutes."""
         at = stamp(datetime.now(UTC) - timedelta(minutes=ago))
         row = {
-            "id": str(uuid.uuid4()),
+            "id": str(uuid7()),
             "conversation": conversation["id"],
             "direction": "outgoing" if status else "incoming",
             "origin": "api" if status else "customer",
@@ -180,7 +180,7 @@ class Stub:
         known = [row for row in self.conversations.values() if row["contact"]["phone"] == phone]
         if known:
             return JSONResponse(known[0])
-        return JSONResponse(self.conversation("", contact={"id": str(uuid.uuid4()), "name": "", "phone": phone}), 201)
+        return JSONResponse(self.conversation("", contact={"id": str(uuid7()), "name": "", "phone": phone}), 201)
 
     async def post_message(self, request: Request) -> Response:
         body = await self._body(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from apps.chat.tests.web.conftest import Inbox
 from apps.chat.tests.web.scenery import dress
@@ -23,6 +23,10 @@ def long_thread(inbox: Inbox, length: int = 75) -> Json:
     for n in range(length):
         inbox.stub.message(conversation, f"mensagem {n}", ago=length - n)
     return conversation
+
+
+def said(page: Page, text: str) -> Locator:
+    return page.locator(".scroll").get_by_text(text, exact=True)
 
 
 async def scroll_top(page: Page) -> float:
@@ -172,9 +176,9 @@ async def test_every_text_has_enough_contrast(inbox: Inbox, theme: str, size: tu
 async def test_older_messages_load_without_a_jump(inbox: Inbox) -> None:
     conversation = long_thread(inbox)
     page = await inbox.open(f"/#/c/{conversation['id']}")
-    await expect(page.get_by_text("mensagem 74", exact=True)).to_be_in_viewport()
+    await expect(said(page, "mensagem 74")).to_be_in_viewport()
     await page.wait_for_function("document.querySelectorAll('.message').length === 30")
-    marked = page.get_by_text("mensagem 52", exact=True)
+    marked = said(page, "mensagem 49")
     async with page.expect_response("**cursor=30**"):
         await marked.evaluate("(e) => e.scrollIntoView({block: 'start'})")
         before = await marked.bounding_box()
@@ -183,17 +187,17 @@ async def test_older_messages_load_without_a_jump(inbox: Inbox) -> None:
     assert before and after
     assert abs(before["y"] - after["y"]) < 2
     await page.evaluate("document.querySelector('.scroll').scrollTop = 0")
-    await expect(page.get_by_text("mensagem 0", exact=True)).to_be_attached()
+    await expect(said(page, "mensagem 0")).to_be_attached()
     await page.evaluate("document.querySelector('.scroll').scrollTop = 0")
     await expect(page.get_by_text("A conversa começa aqui.")).to_be_in_viewport()
     await page.get_by_role("button", name="Ir para a última mensagem").click()
-    await expect(page.get_by_text("mensagem 74", exact=True)).to_be_in_viewport()
+    await expect(said(page, "mensagem 74")).to_be_in_viewport()
 
 
 async def test_a_reader_further_up_is_told_of_new_messages_and_not_moved(inbox: Inbox) -> None:
     conversation = long_thread(inbox, 25)
     page = await inbox.open(f"/#/c/{conversation['id']}")
-    await expect(page.get_by_text("mensagem 24", exact=True)).to_be_in_viewport()
+    await expect(said(page, "mensagem 24")).to_be_in_viewport()
     await page.evaluate("document.querySelector('.scroll').scrollTop = 0")
     await page.wait_for_function("document.querySelector('.scroll').scrollTop === 0")
     await inbox.stub.receive(conversation, "nova 1")
@@ -202,10 +206,10 @@ async def test_a_reader_further_up_is_told_of_new_messages_and_not_moved(inbox: 
     await expect(pill).to_be_visible()
     assert await scroll_top(page) == 0
     await pill.click()
-    await expect(page.get_by_text("nova 2", exact=True)).to_be_in_viewport()
+    await expect(said(page, "nova 2")).to_be_in_viewport()
     await expect(pill).to_have_count(0)
     await inbox.stub.receive(conversation, "nova 3")
-    await expect(page.get_by_text("nova 3", exact=True)).to_be_in_viewport()
+    await expect(said(page, "nova 3")).to_be_in_viewport()
 
 
 async def test_the_list_loads_more_near_its_end(inbox: Inbox) -> None:

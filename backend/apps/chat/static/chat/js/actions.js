@@ -96,9 +96,12 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
   }
 
   async function loadConversation(id) {
-    const conversation = await attempt(() => api.conversation(id));
-    if (conversation) dispatch({ type: "conversation/merge", conversation });
-    else if (getState().openId === id) location.hash = "#/";
+    try {
+      dispatch({ type: "conversation/merge", conversation: await api.conversation(id) });
+    } catch (problem) {
+      if (problem.status === 404 && getState().openId === id) location.hash = "#/";
+      if (problem.status === 404 || problem.signedOut) tell(problem);
+    }
   }
 
   async function loadThread(id, { fresh = true } = {}) {

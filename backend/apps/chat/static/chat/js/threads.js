@@ -12,13 +12,20 @@ export function mergeMessage(known, told) {
   return merged;
 }
 
-function sortKey(message) {
-  return Date.parse(message.sort_at ?? message.created_at) || 0;
+const sortTime = (message) => message.sort_at ?? message.created_at ?? "";
+
+/** By time, then by the microseconds that a Date does not keep, then by id. */
+function compare(one, other) {
+  const [a, b] = [sortTime(one), sortTime(other)];
+  return Date.parse(a) - Date.parse(b) || compareTexts(a, b) || compareTexts(one.id, other.id);
 }
 
-function inOrder(messages, ids) {
-  return [...ids].sort((a, b) => sortKey(messages[a]) - sortKey(messages[b]) || (a < b ? -1 : 1));
+function compareTexts(one, other) {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
 }
+
+const inOrder = (messages, ids) => [...ids].sort((a, b) => compare(messages[a], messages[b]));
 
 /** Takes messages of one conversation in. Of a conversation that is not loaded nothing is kept: opening it loads all. */
 export function addMessages(state, conversationId, told) {

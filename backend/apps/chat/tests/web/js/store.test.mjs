@@ -64,6 +64,13 @@ test("messages are kept in WhatsApp's order, each once, whatever order they come
   assert.deepEqual(idsOf(state), ["m1", "m3", "m2"]);
 });
 
+test("microseconds decide when the rest of the time is equal", () => {
+  const state = loaded(
+    message("m-a", 0, { created_at: "2026-11-21T12:00:00.123900Z" }), message("m-b", 0, { created_at: "2026-11-21T12:00:00.123100Z" }),
+  );
+  assert.deepEqual(idsOf(state), ["m-b", "m-a"]);
+});
+
 test("older pages are added above", () => {
   const state = run(loaded(message("m5", 5)), { type: "thread/loaded", id: "c", results: [message("m4", 4)], next: null });
   assert.deepEqual(idsOf(state), ["m4", "m5"]);

@@ -48,7 +48,7 @@ const isAtBottom = (box) => box.scrollHeight - box.scrollTop - box.clientHeight 
  * below while the reader was further up, and whether that is more than a screen away.
  */
 function useScrollPlace(box, messages) {
-  const place = useRef({ stuck: true, anchor: null, top: 0, lastId: null });
+  const place = useRef({ stuck: true, anchor: null, top: 0, lastId: null, scrollTop: 0 });
   const [below, setBelow] = useState(0);
   const [away, setAway] = useState(false);
 
@@ -73,8 +73,11 @@ function useScrollPlace(box, messages) {
   }, []);
 
   function onScroll() {
-    place.current.stuck = isAtBottom(box.current);
-    if (place.current.stuck) setBelow(0);
+    const mark = place.current;
+    // Only going up lets go of the bottom: a box that shrank meanwhile is not the reader's doing.
+    mark.stuck = isAtBottom(box.current) || (mark.stuck && box.current.scrollTop >= mark.scrollTop);
+    mark.scrollTop = box.current.scrollTop;
+    if (mark.stuck) setBelow(0);
     setAway(box.current.scrollHeight - box.current.scrollTop > 2 * box.current.clientHeight);
   }
 
@@ -102,7 +105,7 @@ function Skeleton() {
   const widths = ["w1", "w2", "w3", "w2", "w1"];
   return html`
     <ol class="messages" aria-busy="true" aria-label=${t("loading")}>
-      ${widths.map((width, i) => html`<li class="message ${i % 2 ? "outgoing" : "incoming"} skeleton"><span class="bar ${width}"></span></li>`)}
+      ${widths.map((width, i) => html`<li class="ghost skeleton ${i % 2 ? "outgoing" : "incoming"}"><span class="bar ${width}"></span></li>`)}
     </ol>`;
 }
 

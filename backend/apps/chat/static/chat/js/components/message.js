@@ -65,6 +65,17 @@ function Buttons({ message, onMessage, t }) {
   return actions.length > 0 && html`<div class="strip-buttons">${actions.map(button)}</div>`;
 }
 
+const CANCEL_AFTER_MS = 2_000;
+
+/**
+ * The buttons of a message that just waits its turn: not at once, since nearly all of them are gone within a moment
+ * and each would make the page jump.
+ */
+function LateButtons(props) {
+  const now = useNow(500) + useStore((state) => state.clockSkew);
+  return now - Date.parse(props.message.created_at) > CANCEL_AFTER_MS && html`<${Buttons} ...${props} />`;
+}
+
 function problemOf(message, lang, t) {
   if (message.problem) return t(message.problem.textKey, { detail: message.problem.detail });
   const words = reasonIn(lang, message.reason_text);
@@ -83,7 +94,7 @@ function Strip({ message, onMessage, lang, t }) {
       ${strip && html`<${Status} message=${message} t=${t} />`}
       ${reason && html`<p>${reason}</p>`}
       ${strip && message.attempts > 1 && html`<p class="faint">${t("attempts", { n: message.attempts })}</p>`}
-      <${Buttons} message=${message} onMessage=${onMessage} t=${t} />
+      <${strip ? Buttons : LateButtons} message=${message} onMessage=${onMessage} t=${t} />
     </div>`;
 }
 

@@ -51,7 +51,6 @@ export const en = {
   charactersOver: { one: "{n} character too many", other: "{n} characters too many" },
   today: "Today",
   yesterday: "Yesterday",
-  you: "You",
   fromPhone: "from the phone",
   fromOther: "from another program",
   edited: "edited",

@@ -51,7 +51,6 @@ export const pt = {
   charactersOver: { one: "{n} caractere a mais", other: "{n} caracteres a mais" },
   today: "Hoje",
   yesterday: "Ontem",
-  you: "Você",
   fromPhone: "pelo celular",
   fromOther: "por outro programa",
   edited: "editada",
