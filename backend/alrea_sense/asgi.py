@@ -19,7 +19,8 @@ import django
 django.setup(set_prefix=False)
 
 from alrea_sense.handlers import DirectHandler, ThreadedHandler
-from apps.chat.consumers import EmbeddedConsumers
+from apps.chat import journal
+from apps.chat.consumers import EmbeddedConsumers, last_words
 from apps.chat.realtime.routing import websocket_application
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
@@ -60,6 +61,7 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        journal.start()
         if consumers_wanted():
             self._consumers = EmbeddedConsumers()
             await self._consumers.start()
@@ -67,14 +69,8 @@ class Application:
         await receive()
         if self._consumers is not None:
             await self._consumers.drain()
-        await asyncio.to_thread(_last_words)
+        await asyncio.to_thread(last_words)
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _last_words() -> None:
-    from apps.chat.realtime.broadcast import flush
-
-    flush(2.0)
 
 
 application = Application()

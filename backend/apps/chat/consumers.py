@@ -58,6 +58,12 @@ class EmbeddedConsumers:
         await self._task
 
 
+def last_words() -> None:
+    """Before a process ends: apply what is journalled and announce what was written, as far as seconds go."""
+    journal.stop()
+    flush(2.0)
+
+
 async def until_signal(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
     """Run a worker; SIGTERM and SIGINT set `stop`, a second one ends the process at once."""
     loop = asyncio.get_running_loop()

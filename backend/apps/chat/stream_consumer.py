@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from apps.chat import journal
 from apps.chat import redis_streams as streams
 from apps.chat.delivery import failpoints
 from apps.chat.delivery.engine import Engine
@@ -330,6 +331,7 @@ async def start_stream_workers(
         )
         if ready is not None:
             ready.set()
+        journal.start()  # events that a killed web process had stored but not applied
         await supervise(workers, stop)
     await close_async_clients()
 

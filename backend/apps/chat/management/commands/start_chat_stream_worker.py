@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.chat.consumers import until_signal
+from apps.chat.consumers import last_words, until_signal
 from apps.chat.stream_consumer import start_stream_workers
 
 
@@ -47,3 +47,4 @@ class Command(BaseCommand):
 async def _run(send: int, mark: int, prefix: str | None) -> None:
     stop = asyncio.Event()
     await until_signal(start_stream_workers(send, mark, consumer_prefix=prefix, stop=stop), stop)
+    await asyncio.to_thread(last_words)
