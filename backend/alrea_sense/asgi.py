@@ -18,12 +18,13 @@ import django
 
 django.setup(set_prefix=False)
 
-from alrea_sense.handlers import DirectHandler, ThreadedHandler
 from apps.chat import journal
 from apps.chat.consumers import EmbeddedConsumers, last_words
 from apps.chat.realtime.routing import websocket_application
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
+
+from alrea_sense.handlers import DirectHandler, ThreadedHandler
 
 WEBHOOKS = "/api/chat/webhooks/"
 

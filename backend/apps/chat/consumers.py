@@ -11,6 +11,8 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.chat import journal
+from apps.chat.realtime.broadcast import flush
 from apps.chat.stream_consumer import start_stream_workers
 
 logger = logging.getLogger(__name__)
