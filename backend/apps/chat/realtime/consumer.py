@@ -72,7 +72,7 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         if refusal:
             await self.close(code=refusal)
             return
-        self._outbox: deque[tuple[int, str]] = deque()
+        self._outbox: deque[tuple[int, str | None]] = deque()
         self._something = asyncio.Event()
         self._released = asyncio.Event()
         self._wire = asyncio.Lock()
@@ -110,9 +110,15 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     def offer(self, seq: int, text: str) -> None:
         """Take an event from the hub. A client too slow to follow is told to fetch anew instead."""
         if len(self._outbox) >= OUTBOX_LONGEST:
-            self._outbox.clear()
-            text = json.dumps({"seq": seq, "type": events.RESYNC_REQUIRED})
+            self.renew(seq)
+            return
         self._outbox.append((seq, text))
+        self._something.set()
+
+    def renew(self, seq: int) -> None:
+        """Forget what waits: the client is told to fetch anew, and counts on from `seq`."""
+        self._outbox.clear()
+        self._outbox.append((seq, None))
         self._something.set()
 
     async def greet(self, **fields: Any) -> None:
@@ -146,7 +152,10 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         async with self._wire:
             while self._outbox:
                 seq, text = self._outbox.popleft()
-                if seq > self._sent:
+                if text is None:
+                    self._sent = seq
+                    await self.say(events.RESYNC_REQUIRED, seq=seq)
+                elif seq > self._sent:
                     self._sent = seq
                     await self.send(text_data=text)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterable
@@ -24,7 +23,6 @@ from redis.asyncio.client import PubSub
 
 from apps.chat.outage import Outage
 from apps.chat.realtime import log
-from apps.chat.realtime.events import RESYNC_REQUIRED
 from apps.chat.redis_clients import TROUBLE, async_client
 
 logger = logging.getLogger(__name__)
@@ -39,6 +37,9 @@ class Listener(Protocol):
 
     def offer(self, seq: int, text: str) -> None:
         """Take an event; must not block."""
+
+    def renew(self, seq: int) -> None:
+        """Something up to this number cannot be told any more; must not block."""
 
 
 class Watched:
@@ -61,9 +62,8 @@ class Watched:
     def resync(self, seq: int) -> None:
         """Say that something is missing which nobody can tell any more."""
         self.seq = seq
-        text = json.dumps({"seq": seq, "type": RESYNC_REQUIRED}, separators=(",", ":"))
         for listener in tuple(self.listeners):
-            listener.offer(seq, text)
+            listener.renew(seq)
 
 
 class Hub:
@@ -86,7 +86,10 @@ class Hub:
         watched.listeners.add(listener)
         async with watched.lock:
             if not watched.seq:
-                await self._begin(watched)
+                try:
+                    await self._begin(watched)
+                except TROUBLE as problem:
+                    self._gone(problem)
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._check_often())]
         return watched.seq
@@ -118,12 +121,9 @@ class Hub:
 
     async def _begin(self, watched: Watched) -> None:
         """Subscribe and learn the number; what slips between is read when the subscription is confirmed."""
-        try:
-            async with self._subscribing:
-                await self._pubsub.subscribe(log.keys(watched.tenant_id)[2])
-            watched.seq = (await log.read_since(self.redis, watched.tenant_id, log.NEWEST)).seq
-        except TROUBLE as problem:
-            self._gone(problem)
+        async with self._subscribing:
+            await self._pubsub.subscribe(log.keys(watched.tenant_id)[2])
+        watched.seq = (await log.read_since(self.redis, watched.tenant_id, log.NEWEST)).seq
 
     async def _listen(self) -> None:
         while True:
@@ -171,6 +171,7 @@ class Hub:
             before = watched.seq
             if not before:
                 await self._begin(watched)
+                watched.resync(watched.seq)
                 return False
             tail = await log.read_since(self.redis, watched.tenant_id, before)
             if watched.seq != before:
