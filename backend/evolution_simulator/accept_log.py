@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,8 +32,9 @@ class AcceptLog:
         """Entries with n > since, oldest first; `number` matches however the phone is written."""
         digits = canonical_digits(number) if number else None
         found = []
-        for entry in self.entries:
-            if entry["n"] <= since or (instance and entry["instance"] != instance):
+        first = self.entries[0]["n"] if self.entries else 1
+        for entry in islice(self.entries, max(0, since - first + 1), None):
+            if instance and entry["instance"] != instance:
                 continue
             if number and entry["number"] != number and local_part(entry["jid"]) != digits:
                 continue

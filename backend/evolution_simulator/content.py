@@ -26,6 +26,8 @@ TINY_PNG = base64.b64decode(
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _IMAGE_MAGIC = (_PNG_MAGIC, b"\xff\xd8\xff", b"GIF8", b"RIFF")
+_AUDIO_MAGIC = (b"OggS", b"ID3", b"\xff\xfb", b"RIFF")
+"""What can be decoded far enough to know its length; the rest is sent all the same."""
 _OUTBOUND_URL = "https://mmg.example.com/v/t62/synthetic.enc"
 _EMPTY_LISTS = {
     "image": ("interactiveAnnotations", "scanLengths", "annotations"),
@@ -83,7 +85,9 @@ def _extras(kind: str, data: bytes, caption: str | None, file_name: str | None, 
     elif kind == "document":
         extras = {"fileName": file_name} if file_name else {}
     elif voice:
-        extras = {"seconds": 1, "ptt": True, "waveform": byte_map(bytes(64))}
+        extras = {"ptt": True}
+        if data.startswith(_AUDIO_MAGIC):
+            extras |= {"seconds": 1, "waveform": byte_map(bytes(64))}
     if caption:
         extras["caption"] = caption
     return extras

@@ -121,6 +121,8 @@ class Instance:
     token: str
     number: str | None
     messages: Messages
+    serial: int = 0
+    """How many instances were made before it."""
     state: str = "close"
     has_socket: bool = False
     own_jid: str | None = None
@@ -167,7 +169,7 @@ class Store:
 
     def create(self, name: str, integration: str, token: str, number: str | None) -> Instance:
         """Add an instance; the name must be free."""
-        instance = Instance(name, integration, token, number, Messages(self._keep))
+        instance = Instance(name, integration, token, number, Messages(self._keep), self._made)
         if integration == EVOLUTION:
             instance.state = "open"
         self.instances[name] = instance
@@ -178,9 +180,10 @@ class Store:
         """An instance by name."""
         return self.instances.get(name)
 
-    def own_jid_for(self, instance: Instance) -> str:
+    @staticmethod
+    def own_jid_for(instance: Instance) -> str:
         """The phone an instance pairs with: its `number` if given, else a synthetic one."""
-        digits = instance.number if (instance.number or "").isdigit() else f"55119000{self._made - 1:05d}"
+        digits = instance.number if (instance.number or "").isdigit() else f"55119000{instance.serial:05d}"
         return f"{digits}@s.whatsapp.net"
 
     def forget_messages(self) -> None:
@@ -190,3 +193,4 @@ class Store:
             instance.media.clear()
             instance.contacts.clear()
             instance.held.clear()
+            instance.silenced = False
