@@ -264,15 +264,20 @@ def _unbind_weaker(delivery: Delivery, final: Final) -> None:
     )
     if holder is None:
         return
-    if holder.bound_by != Attempt.BoundBy.MATCH or final.bound_by != Attempt.BoundBy.ANSWER:
+    if holder.bound_by == Attempt.BoundBy.ANSWER and final.bound_by == Attempt.BoundBy.MATCH:
+        raise Outranked(f"provider id matched to delivery {delivery.id} is that of {holder.delivery_id}")
+    if holder.bound_by == final.bound_by:
         raise ClashUnsettled(
             f"provider id of delivery {delivery.id} is bound to delivery {holder.delivery_id}"
         )
     Attempt.objects.filter(pk=holder.pk).update(provider_id=None, bound_by=None, closed=None, closed_at=None)
     other = Delivery.objects.select_for_update(no_key=True).get(pk=holder.delivery_id)
+    proof = Attempt.objects.filter(delivery_id=other.pk, closed=Closed.ACCEPTED).order_by("n").last()
     Message.objects.filter(pk=other.message_id, provider_id=final.prov).update(
-        provider_id=None, ack=Ack.NONE, sent_at=None
+        provider_id=proof.provider_id if proof else None, ack=Ack.SUBMITTED if proof else Ack.NONE, sent_at=None
     )
+    if proof is not None:  # accepted by another attempt as well: still sent, and never again
+        return
     Delivery.objects.filter(pk=other.pk).update(
         state=State.VERIFYING,
         fence=other.fence + 1,
@@ -295,6 +300,10 @@ def _drop_twin(delivery: Delivery, final: Final) -> None:
         return
     Message.objects.filter(pk=twin.pk).delete()
     Message.objects.filter(pk=delivery.message_id, ack__lt=twin.ack).update(ack=twin.ack)
+
+
+class Outranked(Exception):
+    """A match by content claims an id that an answer gave to another attempt: it says nothing of its row."""
 
 
 class ClashUnsettled(Exception):

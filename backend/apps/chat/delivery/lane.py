@@ -203,20 +203,37 @@ def finalize(finals: Sequence[Final]) -> list[Finalized]:
     try:
         return _write(rows)
     except (IntegrityError, DataError):
-        if len(rows) > 1:
-            return [done for final in rows for done in finalize([final])]
-        return _finalize_clashing(rows[0])
+        return _one_by_one(rows)
+
+
+def _one_by_one(finals: Sequence[Final]) -> list[Finalized]:
+    """Each row on its own, so that a bad one fails nobody else; what cannot be written at all is raised last."""
+    done: list[Finalized] = []
+    unwritten: Exception | None = None
+    for final in finals:
+        try:
+            done += _write([final])
+        except (IntegrityError, DataError) as error:
+            if final.prov is None:
+                unwritten = error
+            else:
+                done += _finalize_clashing(final)
+    if unwritten is not None:
+        raise unwritten
+    return done
 
 
 def _finalize_clashing(final: Final) -> list[Finalized]:
-    """One row whose provider id somebody else holds: make room, or hold the row for a person."""
-    from apps.chat.delivery.evidence import ClashUnsettled, settle_clash
+    """One proof whose provider id somebody else holds, or that cannot be stored: make room, or hold the row."""
+    from apps.chat.delivery.evidence import ClashUnsettled, Outranked, settle_clash
 
     try:
         settle_clash(final)
-    except ClashUnsettled:
+        return _write([final])
+    except Outranked:
+        return []
+    except (ClashUnsettled, IntegrityError, DataError):
         return _write([replace(final, prov=None, closed=None, state=State.HELD, reason="provider_id_clash")])
-    return _write([final])
 
 
 def sweep(limit: int) -> list[Due]:
