@@ -31,11 +31,12 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
     return {"t": TEXTS[key], "lang": key, "theme": theme if theme in THEMES else ""}
 
 
-def boot_data(user: User, tenant: Tenant, lang: str) -> dict[str, Any]:
+def boot_data(user: User, tenants: list[Tenant], tenant: Tenant, lang: str) -> dict[str, Any]:
     """What the inbox needs before its first request; docs/decisions.md says why it travels as a data attribute."""
     name = user.get_full_name() or user.email
     return {
-        "tenant": {"id": str(tenant.id), "name": tenant.name},
+        "tenant": _named(tenant),
+        "tenants": [_named(other) for other in tenants],
         "user": {"id": str(user.id), "name": name, "email": user.email},
         "lang": lang,
         "max_text": settings.CHAT_MAX_TEXT,
@@ -43,22 +44,23 @@ def boot_data(user: User, tenant: Tenant, lang: str) -> dict[str, Any]:
     }
 
 
-def _tenant_of(user: User) -> Tenant | None:
-    membership = user.memberships.select_related("tenant").order_by("tenant__name").first()
-    return membership.tenant if membership else None
+def _named(tenant: Tenant) -> dict[str, str]:
+    return {"id": str(tenant.id), "name": tenant.name}
 
 
 @never_cache
 @login_required
 @ensure_csrf_cookie
 def inbox(request: HttpRequest) -> HttpResponse:
-    """The inbox, or a sentence for a user who is in no team yet."""
+    """The inbox of `?tenant=`, else of the user's first team; a sentence for a user who is in none yet."""
     assert isinstance(request.user, User)  # login_required saw to it
     context = page_context(request)
-    tenant = _tenant_of(request.user)
-    if tenant is None:
+    tenants = list(Tenant.objects.filter(memberships__user=request.user).order_by("name"))
+    if not tenants:
         return render(request, "chat/no_team.html", context, status=403)
-    context["boot"] = json.dumps(boot_data(request.user, tenant, context["lang"]))
+    wanted = request.GET.get("tenant", "")
+    tenant = next((one for one in tenants if str(one.id) == wanted), tenants[0])
+    context["boot"] = json.dumps(boot_data(request.user, tenants, tenant, context["lang"]))
     return render(request, "chat/inbox.html", context)
 
 

@@ -60,6 +60,7 @@ class Stub:
         self.close_code: int | None = None
         self.answers: list[int] = []  # statuses the next POSTs to messages/ are answered with, 0 = stored, answer lost
         self.replays = True
+        self.cancel_result = "stopped"
         self.seq = 1000
         self.log: list[Json] = []
         self._phones = itertools.count(5511912345601)
@@ -208,7 +209,7 @@ class Stub:
         rows = itertools.chain.from_iterable(self.messages.values())
         row = next(row for row in rows if row["id"] == request.path_params["id"])
         row |= {"status": _after(request.path_params["action"], body), "reason": "", "reason_text": None}
-        return JSONResponse(row)
+        return JSONResponse({**row, "result": self.cancel_result})
 
     async def conversation_action(self, request: Request) -> Response:
         await self._body(request)
@@ -254,7 +255,7 @@ class Stub:
     # --- pages
 
     async def inbox(self, request: Request) -> Response:
-        boot = {"tenant": TENANT, "user": ME, "lang": self.lang, "max_text": self.max_text, "cookie_secure": False}
+        boot = {"tenant": TENANT, "tenants": [TENANT], "user": ME, "lang": self.lang, "max_text": self.max_text, "cookie_secure": False}
         context = {"t": TEXTS[self.lang], "theme": self.theme, "boot": json.dumps(boot)}
         response = page("chat/inbox.html", context)
         response.set_cookie("csrftoken", "stub-token")

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from apps.chat.tests.web.conftest import Inbox
-from apps.chat.tests.web.stub import ME, stamp
+from apps.chat.tests.web.stub import ME, TENANT, stamp
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -236,7 +236,7 @@ async def test_a_conversation_begins_with_a_phone_number(inbox: Inbox) -> None:
     await page.keyboard.press("Enter")
     await expect(page.locator(".thread-head h2")).to_have_text("+55 11 98888-7777")
     await expect(page.locator("dialog")).to_have_count(0)
-    assert inbox.stub.posted("start/") == [{"contact_phone": "+5511988887777"}]
+    assert inbox.stub.posted("start/") == [{"contact_phone": "+5511988887777", "tenant": TENANT["id"]}]
 
 
 async def test_search_filters_closing_and_reopening(inbox: Inbox) -> None:
@@ -261,6 +261,25 @@ async def test_search_filters_closing_and_reopening(inbox: Inbox) -> None:
     await page.get_by_role("button", name="Reabrir").click()
     await expect(page.locator("a.row")).to_contain_text("Ana Reis")
     assert ana["status"] == "open"
+
+
+async def test_a_new_customer_is_counted_under_pending(inbox: Inbox) -> None:
+    page = await inbox.open()
+    await expect(page.locator(".list .empty")).to_contain_text("Clientes novos aparecem em Pendentes")
+    await inbox.stub.receive(inbox.stub.conversation("Novo Cliente", status="pending"), "olá")
+    pending = page.get_by_role("button", name="Pendentes")
+    await expect(pending).to_contain_text("1 com mensagens não lidas")
+    await pending.click()
+    await expect(page.locator("a.row")).to_contain_text("Novo Cliente")
+
+
+async def test_a_cancellation_that_came_too_late_says_so(inbox: Inbox) -> None:
+    ana = inbox.stub.conversation("Ana")
+    inbox.stub.message(ana, "texto", status="retrying")
+    inbox.stub.cancel_result = "stopped_maybe"
+    page = await inbox.open(f"/#/c/{ana['id']}")
+    await page.get_by_role("button", name="Cancelar").click()
+    await expect(page.locator(".toast")).to_contain_text("Uma tentativa anterior pode já ter saído.")
 
 
 async def test_what_does_not_work_is_told_in_words(inbox: Inbox) -> None:

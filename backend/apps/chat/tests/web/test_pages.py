@@ -80,10 +80,26 @@ def test_it_gives_the_page_what_it_needs_to_start(member: Client, user: User) ->
     boot = json.loads(markup(response).boot or "")
     tenant = Tenant.objects.get()
     assert boot["tenant"] == {"id": str(tenant.pk), "name": "Loja Aurora"}
+    assert boot["tenants"] == [boot["tenant"]]
     assert boot["user"] == {"id": str(user.pk), "name": "Ana Reis", "email": EMAIL}
     assert boot["max_text"] == 65_536
     assert "csrftoken" in response.cookies
     assert "no-store" in response["Cache-Control"]
+
+
+def test_a_member_of_two_teams_chooses_and_sees_no_third(member: Client, user: User) -> None:
+    second = Tenant.objects.create(name="Segunda")
+    Membership.objects.create(tenant=second, user=user)
+    foreign = Tenant.objects.create(name="Alheia")
+
+    def shown(query: str) -> str:
+        name: str = json.loads(markup(member.get(f"/{query}")).boot or "")["tenant"]["name"]
+        return name
+
+    assert shown("") == "Loja Aurora"
+    assert shown(f"?tenant={second.pk}") == "Segunda"
+    assert shown(f"?tenant={foreign.pk}") == "Loja Aurora"
+    assert "Alheia" not in member.get("/").content.decode()
 
 
 def test_it_survives_names_made_to_break_markup(member: Client, user: User) -> None:

@@ -9,12 +9,12 @@ const TOAST_MS = 9_000;
 
 /**
  * @param env.store, env.api, env.outbox(), env.socket(): the parts it works with; the last two are made later, hence functions.
- * @param env.me the id of who is here.
+ * @param env.me, env.tenant ids of who is here, and of the team whose conversations these are.
  * @param env.prefs remembers drafts, language and theme (prefs.js).
  * @param env.translate() the current translator.
  * @param env.isVisible() whether a person can see the page now.
  */
-export function createActions({ store, api, outbox, socket, prefs, translate, isVisible, me }) {
+export function createActions({ store, api, outbox, socket, prefs, translate, isVisible, me, tenant }) {
   const { dispatch, getState } = store;
   let searchTimer;
 
@@ -47,7 +47,7 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
     if (page.loading) return;
     dispatch({ type: "list/loading", filter });
     try {
-      const answer = await (first ? api.conversations({ status: filter }) : api.follow(page.next));
+      const answer = await (first ? api.conversations({ status: filter, tenant }) : api.follow(page.next));
       dispatch({ type: "list/loaded", filter, reset, ...answer });
     } catch (problem) {
       dispatch({ type: "list/failed", filter });
@@ -57,7 +57,7 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
 
   async function loadSearch(query, { first = true } = {}) {
     try {
-      const answer = await (first ? api.conversations({ search: query }) : api.follow(getState().search.next));
+      const answer = await (first ? api.conversations({ search: query, tenant }) : api.follow(getState().search.next));
       dispatch({ type: "search/loaded", query, first, ...answer });
     } catch (problem) {
       dispatch({ type: "search/failed", query });
@@ -130,7 +130,7 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
   }
 
   async function start(phone, instance) {
-    const conversation = await attempt(() => api.start(phone, instance));
+    const conversation = await attempt(() => api.start({ contact_phone: phone, ...(instance ? { instance_id: instance } : { tenant }) }));
     if (!conversation) return false;
     dispatch({ type: "conversation/merge", conversation });
     dispatch({ type: "filter/set", filter: conversation.status ?? "open" });
@@ -171,8 +171,18 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
     if (message?.id && message.conversation) dispatch({ type: "message/merge", message });
   }
 
+  const CANCEL_WORDS = { stopped_maybe: "cancelMaybe", pending: "cancelPending" };
+
+  async function cancel({ id }) {
+    const answer = await attempt(() => api.cancel(id));
+    if (!answer) return;
+    const { result, ...message } = answer;
+    dispatch({ type: "message/merge", message });
+    if (CANCEL_WORDS[result]) toast(translate()(CANCEL_WORDS[result]));
+  }
+
   const onMessage = {
-    cancel: (message) => changeMessage(() => api.cancel(message.id)),
+    cancel,
     sendAgain: (message) =>
       message.local ? outbox().retry(message.client_message_id) : changeMessage(() => api.sendAgain(message.id, message.failure_gen)),
     sendAnyway: (message) => changeMessage(() => api.release(message.id, "send")),
@@ -243,7 +253,10 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
   async function readAll() {
     const { filter, openId, search } = getState();
     dispatch({ type: "thread/forgetOthers" });
-    const reload = [loadList(filter, { reset: true }), loadInstances()];
+    // Open and pending are always known, so that their unread counts are; closed ones wait until somebody looks.
+    if (filter !== "closed") dispatch({ type: "list/stale", filter: "closed" });
+    const wanted = [...new Set([filter, "open", "pending"])];
+    const reload = [...wanted.map((name) => loadList(name, { reset: true })), loadInstances()];
     if (search.query) reload.push(loadSearch(search.query));
     if (openId) reload.push(loadThread(openId), loadConversation(openId));
     await Promise.all(reload);

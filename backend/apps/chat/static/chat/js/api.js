@@ -84,7 +84,7 @@ export function createApi({ fetch, cookies, base = "/api/chat/", onServerTime = 
     messages: (id) => call("GET", `conversations/${id}/messages/`),
     follow: (link) => call("GET", localPath(link)),
     instances: () => call("GET", "instances/"),
-    start: (phone, instance) => call("POST", "conversations/start/", { contact_phone: phone, ...(instance && { instance_id: instance }) }),
+    start: (wanted) => call("POST", "conversations/start/", wanted),
     send: (message) => call("POST", "messages/", message),
     markAsRead: (id) => call("POST", `conversations/${id}/mark_as_read/`, {}),
     close: (id) => call("POST", `conversations/${id}/close/`, {}),

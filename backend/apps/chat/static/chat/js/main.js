@@ -27,7 +27,8 @@ const api = createApi({
 });
 const isVisible = () => document.visibilityState === "visible";
 const actions = createActions({
-  store, api, prefs, isVisible, me: boot.user.id, outbox: () => outbox, socket: () => socket, translate: () => translator(getState().lang),
+  store, api, prefs, isVisible, me: boot.user.id, tenant: boot.tenant.id,
+  outbox: () => outbox, socket: () => socket, translate: () => translator(getState().lang),
 });
 const outbox = createOutbox({
   post: api.send,

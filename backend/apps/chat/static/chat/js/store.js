@@ -66,6 +66,11 @@ export function totalUnread(state) {
   return Object.values(state.conversations).reduce((sum, row) => sum + (row.unread_count ?? 0), 0);
 }
 
+/** Conversations with unread messages under one filter, as far as they are loaded. */
+export function unreadUnder(state, filter) {
+  return Object.values(state.conversations).filter((row) => row.unread_count > 0 && (row.status ?? "open") === filter).length;
+}
+
 function mergeConversations(state, rows) {
   const merged = rows.filter((row) => row?.id).map((row) => ({ ...state.conversations[row.id], ...row }));
   return { ...state, conversations: { ...state.conversations, ...byId(merged) } };
@@ -80,9 +85,10 @@ const listReducers = {
   "list/loading": (state, { filter }) => setPage(state, filter, { loading: true, failed: false }),
   "list/failed": (state, { filter }) => setPage(state, filter, { loading: false, failed: true }),
   "list/loaded": (state, { filter, results, next, reset }) => {
-    const merged = mergeConversations(reset ? forgetLists(state) : state, results);
+    const merged = mergeConversations(reset ? forgetList(state, filter) : state, results);
     return setPage(merged, filter, { loading: false, loaded: true, failed: false, next: next ?? null });
   },
+  "list/stale": (state, { filter }) => setPage(state, filter, { loaded: false }),
   "filter/set": (state, { filter }) => ({ ...state, filter }),
   "search/set": (state, { query }) => ({ ...state, search: { ...emptyPage, query, ids: [], loading: Boolean(query) } }),
   "search/loaded": (state, { query, results, next, first }) => {
@@ -97,10 +103,10 @@ const listReducers = {
   "conversation/read": (state, { id }) => patchConversation(state, id, { unread_count: 0 }),
 };
 
-/** Only the open conversation is still known: the rest may have changed while nobody told us. */
-function forgetLists(state) {
-  const open = state.conversations[state.openId];
-  return { ...state, conversations: open ? { [open.id]: open } : {}, pages: initialState.pages };
+/** Of one filter's conversations only the open one is still known: the rest may have changed while nobody told us. */
+function forgetList(state, filter) {
+  const kept = Object.values(state.conversations).filter((row) => row.id === state.openId || (row.status ?? "open") !== filter);
+  return { ...state, conversations: byId(kept) };
 }
 
 function setPage(state, filter, values) {

@@ -47,11 +47,11 @@ test("a search shows what the server found, in its order, and a late answer to a
 test("reading everything again forgets what is gone, and keeps the open conversation", () => {
   const state = run(
     initialState,
-    { type: "list/loaded", filter: "open", results: [conversation("gone", 1), conversation("c", 2)], next: "more" },
+    { type: "list/loaded", filter: "open", results: [conversation("gone", 1), conversation("c", 2), conversation("p", 2, { status: "pending" })], next: "more" },
     { type: "conversation/open", id: "c" },
     { type: "list/loaded", filter: "open", reset: true, results: [conversation("new", 3)], next: null },
   );
-  assert.deepEqual(Object.keys(state.conversations).sort(), ["c", "new"]);
+  assert.deepEqual(Object.keys(state.conversations).sort(), ["c", "new", "p"]);
 });
 
 test("messages are kept in WhatsApp's order, each once, whatever order they come in", () => {

@@ -40,6 +40,16 @@ function Logout() {
     </form>`;
 }
 
+/** For people in several teams: the others, each a page of its own. */
+function OtherTeams() {
+  const { boot } = useApp();
+  const { t } = useWords();
+  const others = boot.tenants.filter(({ id }) => id !== boot.tenant.id);
+  if (!others.length) return null;
+  const team = ({ id, name }) => html`<li key=${id}><a href="/?tenant=${id}">${name}</a></li>`;
+  return html`<ul class="menu-teams" aria-label=${t("otherTeams")}>${others.map(team)}</ul>`;
+}
+
 export function Menu() {
   const { actions, boot } = useApp();
   const { t, lang } = useWords();
@@ -63,6 +73,7 @@ export function Menu() {
       ${isOpen && html`
         <div class="menu-panel" id="menu">
           <p class="menu-user"><strong>${boot.user.name}</strong>${boot.user.name !== boot.user.email && html`<span>${boot.user.email}</span>`}</p>
+          <${OtherTeams} />
           <${Choice} label=${t("language")} options=${languages} value=${lang} onChoose=${actions.setLanguage} />
           <${Choice} label=${t("theme")} options=${themes} value=${theme} onChoose=${actions.setTheme} />
           <${Logout} />

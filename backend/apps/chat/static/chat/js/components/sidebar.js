@@ -1,5 +1,5 @@
 // The left pane: brand and menu, search, filters and the list of conversations.
-import { totalUnread, FILTERS } from "../store.js";
+import { FILTERS, totalUnread, unreadUnder } from "../store.js";
 import { html, useEffect, useRef } from "../preact.js";
 import { useApp, useStore, useWords } from "./context.js";
 import { ConversationList } from "./conversation-list.js";
@@ -36,15 +36,23 @@ function Search() {
 
 const FILTER_TEXTS = { open: "filterOpen", pending: "filterPending", closed: "filterClosed" };
 
-function Filters() {
+function Filter({ name }) {
   const { actions } = useApp();
   const { t } = useWords();
-  const filter = useStore((state) => state.filter);
+  const chosen = useStore((state) => state.filter === name);
+  const unread = useStore((state) => unreadUnder(state, name));
+  return html`
+    <button type="button" aria-pressed=${String(chosen)} onClick=${() => actions.setFilter(name)}>
+      ${t(FILTER_TEXTS[name])}
+      ${unread > 0 && html` <span class="count" aria-hidden="true">${unread}</span><span class="visually-hidden">${t("unreadConversations", { n: unread })}</span>`}
+    </button>`;
+}
+
+function Filters() {
+  const { t } = useWords();
   const searching = useStore((state) => Boolean(state.search.query));
   if (searching) return null;
-  const button = (name) => html`
-    <button type="button" aria-pressed=${String(name === filter)} onClick=${() => actions.setFilter(name)}>${t(FILTER_TEXTS[name])}</button>`;
-  return html`<div class="filters" role="group" aria-label=${t("filters")}>${FILTERS.map(button)}</div>`;
+  return html`<div class="filters" role="group" aria-label=${t("filters")}>${FILTERS.map((name) => html`<${Filter} key=${name} name=${name} />`)}</div>`;
 }
 
 function AwayInstances() {

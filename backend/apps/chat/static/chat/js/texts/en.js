@@ -20,7 +20,7 @@ export const en = {
   draft: "Draft:",
   noMessagesYet: "No messages yet",
   listEmptyOpen: "No open conversations",
-  listEmptyOpenHint: "A customer's message opens one by itself. You can also begin one with a phone number.",
+  listEmptyOpenHint: "New customers appear under Pending, and move here when somebody answers.",
   listEmptyPending: "Nothing is pending",
   listEmptyClosed: "No closed conversations",
   listEmptySearch: "Nothing found for “{query}”",
@@ -122,4 +122,8 @@ export const en = {
   typingColleague: "{name} is writing…",
   bannerGate: "Sending through {name} is paused. Messages wait in line and go out when it resumes.",
   queuedBehind: "Waits for an earlier message, so that the order is kept.",
+  unreadConversations: { one: "{n} with unread messages", other: "{n} with unread messages" },
+  otherTeams: "Other teams",
+  cancelMaybe: "Cancelled. An earlier try may have gone out already.",
+  cancelPending: "It is on its way right now; it is stopped if it has not gone out.",
 };

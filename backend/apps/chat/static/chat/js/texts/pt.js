@@ -20,7 +20,7 @@ export const pt = {
   draft: "Rascunho:",
   noMessagesYet: "Nenhuma mensagem ainda",
   listEmptyOpen: "Nenhuma conversa aberta",
-  listEmptyOpenHint: "A mensagem de um cliente abre uma conversa sozinha. Você também pode começar com um número de telefone.",
+  listEmptyOpenHint: "Clientes novos aparecem em Pendentes e passam para cá quando alguém responde.",
   listEmptyPending: "Nada pendente",
   listEmptyClosed: "Nenhuma conversa encerrada",
   listEmptySearch: "Nada encontrado para “{query}”",
@@ -122,4 +122,8 @@ export const pt = {
   typingColleague: "{name} está escrevendo…",
   bannerGate: "O envio por {name} está em pausa. As mensagens esperam na fila e saem quando ele voltar.",
   queuedBehind: "Espera uma mensagem anterior, para manter a ordem.",
+  unreadConversations: { one: "{n} com mensagens não lidas", other: "{n} com mensagens não lidas" },
+  otherTeams: "Outras equipes",
+  cancelMaybe: "Cancelada. Uma tentativa anterior pode já ter saído.",
+  cancelPending: "Ela está saindo agora; será detida se ainda não saiu.",
 };
