@@ -1,6 +1,6 @@
 # Everything a person types. Works with any POSIX make; needs python3 3.11 or newer.
 .POSIX:
-.PHONY: help install run simulator worker test test-quick check format migrations-check drill clean
+.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill clean
 
 PY = .venv/bin/python
 
@@ -28,11 +28,17 @@ test: install ## all tests, on PostgreSQL with Redis and on SQLite with Valkey (
 test-quick: install ## the tests that take seconds, on SQLite with Valkey
 	@exec $(PY) scripts/test.py --quick $(PYTEST_ARGS)
 
-check: install ## style, types, layers
+check: check-style check-types check-layers ## style, types, and who may import whom
+
+check-style: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+check-types: install
 	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing scripts
-	PYTHONPATH=backend .venv/bin/lint-imports
+
+check-layers: install
+	PYTHONPATH=backend .venv/bin/lint-imports --no-logo
 
 format: install ## put the code into its form
 	$(PY) -m ruff check --fix .
