@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import mimetypes
 import time
@@ -81,7 +80,7 @@ async def send_presence(call: Call) -> Reply:
         raise bad_request(closed)
     if not call.sim.directory.resolve(call.body["number"]).exists:
         raise bad_request("[object Object]")
-    await asyncio.sleep(int(call.body["delay"]) / 1000)
+    await call.sim.pause(int(call.body["delay"]) / 1000)
     return Reply(201, {"presence": call.body["presence"]})
 
 

@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import uvicorn
+from starlette.applications import Starlette
 
 from .app import create_app
 from .config import RetryPolicy, SimulatorConfig, Timing
+from .simulator import Simulator
 
 _GRACE_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 5
@@ -47,6 +50,7 @@ def uvicorn_config(config: SimulatorConfig) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         server_header=False,
+        proxy_headers=False,
     )
 
 
@@ -55,6 +59,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, banner: str) -> None:
         super().__init__(config)
+        self._sim: Simulator = cast(Starlette, config.app).state.simulator
         self._banner = banner
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -62,6 +67,10 @@ class _Server(uvicorn.Server):
         if self.started:
             sys.stdout.write(self._banner)
             sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._sim.hang_up()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -75,8 +75,10 @@ def abort_connection(scope: Scope) -> None:
     transport = scope.get(TRANSPORT)
     if transport is None:
         raise RuntimeError("no transport to reset: the simulator must be served by uvicorn")
-    sock = transport.get_extra_info("socket")
+    if transport.is_closing():
+        return
     with contextlib.suppress(OSError, AttributeError):
+        sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
     transport.abort()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from . import connection, shapes, webhook_settings
@@ -34,7 +33,7 @@ async def create(call: Call) -> Reply:
     answer = _created(instance)
     if body.get("qrcode") is True and instance.is_baileys:
         connection.set_state(sim, instance, "connecting")
-        await asyncio.sleep(sim.config.timing.connect * _QR_FACTOR)
+        await sim.pause(sim.config.timing.connect * _QR_FACTOR)
         answer["instance"]["status"] = "connecting"
         answer["qrcode"] = connection.new_qr(sim, instance, pairing=bool(instance.number))
     return Reply(201, answer)
@@ -51,11 +50,11 @@ async def connect(call: Call) -> Reply:
     if instance.is_open:
         return Reply(200, state_body(instance))
     if not instance.is_baileys:
-        await asyncio.sleep(sim.config.timing.connect)
+        await sim.pause(sim.config.timing.connect)
         return Reply(200, {})
     if instance.state == "close":
         connection.set_state(sim, instance, "connecting")
-        await asyncio.sleep(sim.config.timing.connect)
+        await sim.pause(sim.config.timing.connect)
         if instance.is_open:
             return Reply(200, state_body(instance))
         return Reply(200, connection.new_qr(sim, instance, pairing="number" in call.query))

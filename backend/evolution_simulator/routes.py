@@ -5,7 +5,6 @@ In order: readable body, known instance (404), apikey (401), schema (400).
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 from dataclasses import dataclass
@@ -26,11 +25,11 @@ from . import (
 )
 from .calls import Call, Handler
 from .faults import EMPTY, NORMAL, Subject
-from .http import FIRST_BYTE_AT, Reply, parse_body, read_body
+from .http import FIRST_BYTE_AT, Reply, Reset, parse_body, read_body
 from .schemas import Schema
 from .sending import canned
 from .shapes import ApiError, schema_error
-from .simulator import Simulator
+from .simulator import HangUp, Simulator
 from .store import Instance
 
 log = logging.getLogger(__name__)
@@ -102,6 +101,8 @@ class EvolutionRoutes:
             reply = await self._reply(scope, receive)
         except ConnectionAbortedError:
             return
+        except HangUp:
+            reply = Reset()
         self._sim.traffic.statuses[str(reply.status or "reset")] += 1
         await reply(scope, receive, send)
 
@@ -110,7 +111,7 @@ class EvolutionRoutes:
             return await self._dispatch(scope, receive)
         except ApiError as error:
             return Reply(error.status, error.body)
-        except ConnectionAbortedError:
+        except (ConnectionAbortedError, HangUp):
             raise
         except Exception as error:
             log.exception("request failed", extra={"path_length": len(scope["path"])})
@@ -184,7 +185,7 @@ async def _handle(call: Call, route: Route) -> Reply:
     fault = call.sim.faults.take(subject)
     if fault is None:
         return await route.handler(call)
-    await asyncio.sleep(fault.delay)
+    await call.sim.pause(fault.delay)
     if fault.answer in (NORMAL, EMPTY):
         call.empty = fault.answer == EMPTY
         return await route.handler(call)

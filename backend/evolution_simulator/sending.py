@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from collections.abc import Callable
@@ -54,23 +53,23 @@ async def send(call: Call, out: Outgoing) -> Reply:
     sim = call.sim
     fault = sim.faults.take(Subject(call.endpoint, call.instance.name, out.number, out.text))
     if fault is not None:
-        await asyncio.sleep(fault.delay)
+        await sim.pause(fault.delay)
         if not fault.accept:
             return await canned(fault, call, out.number)
     if sim.config.timing.latency[1]:
-        await asyncio.sleep(sim.draw(sim.config.timing.latency))
+        await sim.pause(sim.draw(sim.config.timing.latency))
     jid = address(call, out) if call.instance.is_baileys else out.number
     if out.delay_ms > 0:
-        await asyncio.sleep(out.delay_ms / 1000)
+        await sim.pause(out.delay_ms / 1000)
         _still_connected(call.instance)
     return await _accept(call, out, jid, fault)
 
 
 async def canned(fault: Fault, call: Call, number: str | None) -> Reply:
     """The answer of a fault that lets nothing through."""
-    await asyncio.sleep(fault.answer_delay)
+    await call.sim.pause(fault.answer_delay)
     if fault.answer == HANG:
-        await asyncio.sleep(fault.hang_seconds)
+        await call.sim.pause(fault.hang_seconds)
     if not isinstance(fault.answer, dict):
         return Reset()
     subject = Subject(call.endpoint, call.instance.name if call.target else "", number)
@@ -171,7 +170,7 @@ async def _answer(
 ) -> Reply:
     if fault is None or fault.answer == NORMAL or fault.answer == EMPTY:
         if fault is not None:
-            await asyncio.sleep(fault.answer_delay)
+            await call.sim.pause(fault.answer_delay)
         reply = Reply(201, body) if fits else Reply(400, shapes.error_body(400, [_DATABASE_REFUSES_NUL]))
     else:
         reply = await canned(fault, call, out.number)

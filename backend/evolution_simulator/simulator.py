@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -59,6 +60,10 @@ class Traffic:
     """Every key markMessageAsRead was given, with whether WhatsApp got it."""
 
 
+class HangUp(Exception):
+    """The simulator is stopping: a request that is being held ends without an answer."""
+
+
 class Simulator:
     """Everything one simulated server holds."""
 
@@ -75,6 +80,7 @@ class Simulator:
         self.started_at = time.time()
         self.on_webhook_set: Callable[[Instance], None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
+        self._stopping = asyncio.Event()
         url = config.server_url or f"http://{config.host}:{config.port}"
         webhook_rng = random.Random(self.rng.random())
         self.webhooks = WebhookSender(
@@ -84,6 +90,18 @@ class Simulator:
     def draw(self, span: Range) -> float:
         """A duration in seconds drawn from a range."""
         return self.rng.uniform(*span)
+
+    async def pause(self, seconds: float) -> None:
+        """Hold a request for a while. Raises HangUp when the simulator stops meanwhile."""
+        if seconds <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+            raise HangUp
+
+    def hang_up(self) -> None:
+        """End every request that is being held: the server is about to stop."""
+        self._stopping.set()
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Run `action` after a while, unless the simulator is reset or stopped first."""

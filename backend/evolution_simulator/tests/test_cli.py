@@ -21,7 +21,9 @@ _BACKEND = Path(__file__).parents[2]
 def _started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "evolution_simulator", "--api-key", "K", *options]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_BACKEND)}
-    process = subprocess.Popen(command, cwd=_BACKEND, env=env, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=_BACKEND, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         yield process, process.stdout.readline()
@@ -50,6 +52,8 @@ def test_it_ends_cleanly_while_a_request_hangs() -> None:
             httpx.post(f"{url}/message/sendText/demo", json=body, headers={"apikey": "T"}, timeout=0.3)
         process.terminate()
         assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_a_taken_port_is_one_sentence() -> None:
