@@ -143,6 +143,8 @@ class System:
             "ALREA_VAR_DIR": str(VAR),
             "PUBLIC_URL": os.environ.get("PUBLIC_URL") or self.url,
             "DEMO_LOGIN": f"{AGENTS[0]}:{PASSWORD}",
+            # A reader stops between two reads: short ones make a quick Ctrl-C.
+            "CHAT_STREAM_BLOCK_TIMEOUT_MS": os.environ.get("CHAT_STREAM_BLOCK_TIMEOUT_MS") or "1000",
             "CHAT_DRAIN_SECONDS": os.environ.get("CHAT_DRAIN_SECONDS") or str(DRAIN_SECONDS),
         }
 
