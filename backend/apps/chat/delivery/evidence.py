@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Subquery
 
 from apps.chat.delivery import lane
 from apps.chat.delivery.lane import Final
@@ -160,6 +160,8 @@ def _raise_ack(
     instance_id: UUID, provider_id: str, rank: int, error: bool, at: datetime | None
 ) -> Message | None:
     with transaction.atomic():
+        if error:  # the delivery before its message, as a finalize locks them
+            _lock_delivery_of(instance_id, provider_id)
         message = (
             Message.objects.select_for_update(no_key=True)
             .filter(instance_id=instance_id, provider_id=provider_id)
@@ -173,6 +175,12 @@ def _raise_ack(
         if error:
             _reject(message, provider_id)
     return message
+
+
+def _lock_delivery_of(instance_id: UUID, provider_id: str) -> None:
+    attempts = Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id)
+    owner = attempts.values("delivery_id")[:1]
+    Delivery.objects.select_for_update(no_key=True).filter(pk=Subquery(owner)).first()
 
 
 def _apply_ack(message: Message, rank: int, at: datetime) -> list[str]:
@@ -274,7 +282,9 @@ def _unbind_weaker(delivery: Delivery, final: Final) -> None:
     other = Delivery.objects.select_for_update(no_key=True).get(pk=holder.delivery_id)
     proof = Attempt.objects.filter(delivery_id=other.pk, closed=Closed.ACCEPTED).order_by("n").last()
     Message.objects.filter(pk=other.message_id, provider_id=final.prov).update(
-        provider_id=proof.provider_id if proof else None, ack=Ack.SUBMITTED if proof else Ack.NONE, sent_at=None
+        provider_id=proof.provider_id if proof else None,
+        ack=Ack.SUBMITTED if proof else Ack.NONE,
+        sent_at=None,
     )
     if proof is not None:  # accepted by another attempt as well: still sent, and never again
         return

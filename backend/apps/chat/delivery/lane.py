@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Subquery
 
 from apps.chat.delivery.sql import statements
 from apps.chat.models import Attempt, Delivery
@@ -273,8 +274,10 @@ def wake_instance(instance_id: UUID) -> None:
 
 
 def ring(conversation_id: UUID) -> None:
-    """Ring the alarm of a lane whose wake-up could not be queued."""
-    Delivery.objects.filter(conversation_id=conversation_id, live=True).update(sweep_at=database_now())
+    """Ring the alarm of a lane whose wake-up could not be queued: that of its head, the only one that may move."""
+    live = Delivery.objects.filter(conversation_id=conversation_id, live=True)
+    head = live.order_by("seq").values("pk")[:1]
+    live.filter(pk=Subquery(head)).update(sweep_at=database_now())
 
 
 def database_now() -> Any:

@@ -65,12 +65,13 @@ SELECT id, conversation_id, instance_id, attempts, fence, fingerprint, owner_id,
 FROM chat_delivery WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text(%(ids)s::jsonb))
 """,
     # T4 to T6, T10, T11: evidence (prov) needs no fence and no state, all else needs the fence of its step.
+    # A row proven before is locked, too: the lock orders the writes to attempts and messages that follow.
     finalize=f"""
 WITH v AS MATERIALIZED (
   SELECT d.id, x.fence, x.state, x.prov, x.wait, x.reason, x.refund
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
   JOIN chat_delivery d ON d.id = x.id
-   AND ((x.prov IS NOT NULL AND d.state <> 10) OR (x.prov IS NULL AND d.fence = x.fence AND d.state IN (1, 2)))
+   AND (x.prov IS NOT NULL OR (d.fence = x.fence AND d.state IN (1, 2)))
   ORDER BY d.id FOR NO KEY UPDATE OF d
 )
 UPDATE chat_delivery d SET
@@ -147,9 +148,12 @@ FROM due WHERE d.id = due.id AND d.state IN (1, 2) AND d.wake_at <= statement_ti
 RETURNING d.id
 """,
     wake_instance="""
-UPDATE chat_delivery d SET sweep_at = clock_timestamp()
-WHERE d.instance_id = %(instance)s AND d.live
-  AND NOT EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = d.conversation_id AND e.live AND e.seq < d.seq)
+WITH heads AS MATERIALIZED (
+  SELECT d.id FROM chat_delivery d WHERE d.instance_id = %(instance)s AND d.live
+    AND NOT EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = d.conversation_id AND e.live AND e.seq < d.seq)
+  ORDER BY d.id FOR NO KEY UPDATE OF d
+)
+UPDATE chat_delivery d SET sweep_at = clock_timestamp() FROM heads WHERE d.id = heads.id
 """,
     now="SELECT extract(epoch FROM clock_timestamp())::float8",
 )

@@ -240,7 +240,12 @@ def test_a_batch_writes_each_row_its_own_end() -> None:
     ended = write(
         accepted(one), not_sent(two, State.FAILED), unclear(three, wait=1.5), not_sent(four, wait=2.5)
     )
-    assert ended == {one.id: State.SENT, two.id: State.FAILED, three.id: State.VERIFYING, four.id: State.QUEUED}
+    assert ended == {
+        one.id: State.SENT,
+        two.id: State.FAILED,
+        three.id: State.VERIFYING,
+        four.id: State.QUEUED,
+    }
     assert row(three.id).wake_at < row(four.id).wake_at
 
 

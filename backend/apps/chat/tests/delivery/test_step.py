@@ -157,7 +157,9 @@ def test_a_step_that_cannot_write_its_attempt_did_not_happen(monkeypatch: pytest
     head = queue()
     broken = lane.statements(connection.vendor)
     monkeypatch.setattr(
-        lane, "statements", lambda _: type("S", (), {"step": broken.step, "attempts": "SELECT 1 FROM nothing"})
+        lane,
+        "statements",
+        lambda _: type("S", (), {"step": broken.step, "attempts": "SELECT 1 FROM nothing"}),
     )
     with pytest.raises(Exception, match="nothing"), transaction.atomic():
         lane.step([head.conversation_id], 1)
