@@ -1,14 +1,13 @@
 """What a person does: start, send, read, assign, close, and decide about messages that are stuck.
 
 `check_…` validates and writes nothing; everything else writes. Each verb takes what the caller may touch
-already (`conversation_of`, `message_of` look it up within tenants) and tells the browsers after commit. The
+already (from `lookups`, which stay within tenants) and tells the browsers after commit. The
 delivery itself is moved by `delivery`; nothing here speaks to Evolution.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -26,6 +25,7 @@ from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.evolution.jids import canonical_key, digits_of, phone_jid
 from apps.chat.inbound.previews import preview_of
+from apps.chat.lookups import conversation_of, delivery_of, message_of
 from apps.chat.models import Contact, Conversation, Delivery, Instance, Message
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
@@ -33,52 +33,6 @@ from apps.chat.realtime.shapes import SEND_KINDS
 from apps.tenancy.models import Membership, Tenant, User
 
 CLIENT_ID_LONGEST = 128
-
-# Credentials are sealed: whoever only shows an instance does not open them.
-INSTANCE_SECRETS = ("instance__api_key", "instance__webhook_secret")
-
-Tenants = UUID | str | Collection[UUID]
-
-
-# --- looking things up, within tenants ------------------------------------------------------------
-
-
-def _within(tenants: Tenants) -> Collection[UUID | str]:
-    return [tenants] if isinstance(tenants, UUID | str) else tenants
-
-
-def conversation_of(tenants: Tenants, conversation_id: UUID) -> Conversation:
-    """The conversation, with contact, instance and assignee loaded.
-
-    Raises:
-        NotFound: it does not exist or belongs to another tenant.
-    """
-    rows = Conversation.objects.select_related("contact", "instance", "assigned_to").defer(*INSTANCE_SECRETS)
-    found = rows.filter(pk=conversation_id, tenant_id__in=_within(tenants)).first()
-    if found is None:
-        raise NotFound("There is no such conversation.")
-    return found
-
-
-def message_of(tenants: Tenants, message_id: UUID) -> Message:
-    """The message, with its sender loaded.
-
-    Raises:
-        NotFound: it does not exist or belongs to another tenant.
-    """
-    rows = Message.objects.select_related("sender")
-    found = rows.filter(pk=message_id, tenant_id__in=_within(tenants)).first()
-    if found is None:
-        raise NotFound("There is no such message.")
-    return found
-
-
-def delivery_of(message: Message) -> Delivery | None:
-    """The message's own send; None for what we did not send."""
-    if message.direction == Message.Direction.INCOMING:
-        return None
-    return Delivery.objects.filter(message_id=message.pk, kind__in=SEND_KINDS).first()
-
 
 # --- sending --------------------------------------------------------------------------------------
 
@@ -117,7 +71,7 @@ def send_message(
     """Accept a text for delivery: once this returns, it will be sent or visibly fail.
 
     Args:
-        conversation: from `conversation_of`.
+        conversation: from `lookups.conversation_to_write_in`.
         client_message_id: the caller's own name for it; the same name again answers the same message.
         reply_to: id of the message of this conversation that is quoted.
 
@@ -172,24 +126,28 @@ def _write(
         created_at=now,
     )
     delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content))
-    transaction.on_commit(partial(_sent_off, message, delivery, conversation))
+    transaction.on_commit(partial(_sent_off, message, delivery))
     return message
 
 
 def _touch(conversation: Conversation, content: str) -> datetime:
-    """Lock the conversation and show the message in its list entry. Writing in it opens it."""
+    """Lock the conversation and show the message in its list entry. Writing in it opens it.
+
+    Returns:
+        the time, taken under the lock.
+    """
     preview, now = preview_of(content), timezone.now()
     Conversation.objects.filter(pk=conversation.pk).update(
         status=Conversation.Status.OPEN, last_message_preview=preview, last_message_at=now
     )
-    conversation.status = Conversation.Status.OPEN
-    conversation.last_message_preview, conversation.last_message_at = preview, now
+    if conversation.status != Conversation.Status.OPEN:
+        transaction.on_commit(partial(_tell_anew, conversation.tenant_id, conversation.pk))
     return timezone.now()
 
 
-def _sent_off(message: Message, delivery: Delivery, conversation: Conversation) -> None:
+def _sent_off(message: Message, delivery: Delivery) -> None:
     tasks.send_message_to_evolution.delay(message.pk, message.conversation_id, message.instance_id)
-    publish(message.tenant_id, events.message_received(message, delivery, conversation))
+    publish(message.tenant_id, events.message_received(message, delivery))
 
 
 def _quoted(conversation: Conversation, message_id: UUID) -> Message:
@@ -342,6 +300,10 @@ def _save(conversation: Conversation, *fields: str) -> Conversation:
 def _tell(conversation: Conversation, *, is_new: bool = False) -> None:
     event = events.new_conversation if is_new else events.conversation_updated
     transaction.on_commit(lambda: publish(conversation.tenant_id, event(conversation)))
+
+
+def _tell_anew(tenant_id: UUID, conversation_id: UUID) -> None:
+    publish(tenant_id, events.conversation_updated(conversation_of(tenant_id, conversation_id)))
 
 
 # --- messages that are stuck ----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 
-from apps.chat import actions
+from apps.chat import actions, lookups
 from apps.chat.errors import ChatError
 from apps.chat.models import Conversation
 from apps.chat.realtime import events
@@ -71,9 +71,9 @@ async def send_message(socket: Socket, command: Command) -> None:
     reply_to = _id(command, "reply_to") if reply is not None else None
 
     def write() -> events.Event | None:
-        conversation = actions.conversation_of(socket.tenant_id, wanted)
+        conversation = lookups.conversation_to_write_in(socket.tenant_id, wanted)
         message, created = actions.send_message(socket.user, conversation, content, meant, reply_to)
-        return None if created else events.message_received(message, actions.delivery_of(message))
+        return None if created else events.message_received(message, lookups.delivery_of(message))
 
     known: events.Event | None = await _in_thread(write)
     if known is not None:
@@ -96,7 +96,7 @@ async def mark_as_seen(socket: Socket, command: Command) -> None:
     message_id = _id(command, "message_id") if command.get("message_id") is not None else None
 
     def mark() -> None:
-        actions.mark_as_read(actions.conversation_of(socket.tenant_id, wanted), message_id)
+        actions.mark_as_read(lookups.conversation_of(socket.tenant_id, wanted), message_id)
 
     await _in_thread(mark)
 
@@ -134,7 +134,7 @@ def _id(command: Command, name: str) -> UUID:
 
 async def _conversation(socket: Socket, command: Command) -> Conversation:
     wanted = _id(command, "conversation_id")
-    found: Conversation = await _in_thread(actions.conversation_of, socket.tenant_id, wanted)
+    found: Conversation = await _in_thread(lookups.conversation_of, socket.tenant_id, wanted)
     return found
 
 

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions
+from apps.chat import actions, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews, choice_param, id_param, text_param
 from apps.chat.api.messages import write
@@ -41,14 +41,14 @@ class ConversationViews(ChatViews):
     def list(self, request: Request) -> Response:
         """Conversations, the latest message first."""
         rows = Conversation.objects.filter(tenant_id__in=self.tenants)
-        rows = rows.select_related("contact", "instance", "assigned_to").defer(*actions.INSTANCE_SECRETS)
+        rows = rows.select_related("contact", "instance", "assigned_to").defer(*lookups.INSTANCE_SECRETS)
         found = page(request, self._filtered(request, rows), "last_message_at", id_type=UUID)
         return Response(found.answer(conversation_json))
 
     @extend_schema(responses=schemas.Conversation)
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """One conversation."""
-        return Response(conversation_json(actions.conversation_of(self.tenants, pk)))
+        return Response(conversation_json(lookups.conversation_of(self.tenants, pk)))
 
     @extend_schema(
         request=schemas.ConversationStart,
@@ -68,7 +68,7 @@ class ConversationViews(ChatViews):
     )
     def messages(self, request: Request, pk: UUID) -> Response:
         """The conversation's messages, the newest first (`order=asc`: the oldest first)."""
-        conversation = actions.conversation_of(self.tenants, pk)
+        conversation = lookups.conversation_of(self.tenants, pk)
         rows = Message.objects.filter(conversation_id=conversation.pk).select_related("sender")
         rising = choice_param(request, "order", ["desc", "asc"]) == "asc"
         found = page(request, rows, "sort_at", newest_first=not rising, id_type=UUID)
@@ -82,20 +82,20 @@ class ConversationViews(ChatViews):
     def write(self, request: Request, pk: UUID) -> Response:
         """Send a message in this conversation."""
         wanted = checked(schemas.MessageWrite, request.data)
-        return write(self.user, actions.conversation_of(self.tenants, pk), wanted)
+        return write(self.user, lookups.conversation_to_write_in(self.tenants, pk), wanted)
 
     @extend_schema(request=schemas.MarkAsRead, responses=schemas.Conversation)
     def mark_as_read(self, request: Request, pk: UUID) -> Response:
         """Mark the customer's messages read, all or up to one, and send the receipt to WhatsApp."""
         wanted = checked(schemas.MarkAsRead, request.data)
-        conversation = actions.conversation_of(self.tenants, pk)
+        conversation = lookups.conversation_of(self.tenants, pk)
         return Response(conversation_json(actions.mark_as_read(conversation, wanted.get("message_id"))))
 
     @extend_schema(request=schemas.Assign, responses=schemas.Conversation)
     def assign(self, request: Request, pk: UUID) -> Response:
         """Give the conversation to a member of the team, to nobody (null), or take it (no body)."""
         wanted = checked(schemas.Assign, request.data)
-        conversation = actions.conversation_of(self.tenants, pk)
+        conversation = lookups.conversation_of(self.tenants, pk)
         user_id = wanted.get("user_id", self.user.pk)
         user = actions.check_assignee(conversation, user_id) if user_id else None
         return Response(conversation_json(actions.assign(conversation, user)))
@@ -103,12 +103,12 @@ class ConversationViews(ChatViews):
     @extend_schema(request=None, responses=schemas.Conversation)
     def close(self, request: Request, pk: UUID) -> Response:
         """Put the conversation away; the customer's next message brings it back."""
-        return Response(conversation_json(actions.close(actions.conversation_of(self.tenants, pk))))
+        return Response(conversation_json(actions.close(lookups.conversation_of(self.tenants, pk))))
 
     @extend_schema(request=None, responses=schemas.Conversation)
     def reopen(self, request: Request, pk: UUID) -> Response:
         """Take the conversation up again."""
-        return Response(conversation_json(actions.reopen(actions.conversation_of(self.tenants, pk))))
+        return Response(conversation_json(actions.reopen(lookups.conversation_of(self.tenants, pk))))
 
     def _speaker(self, instance_id: UUID | None, tenant_id: UUID | None) -> tuple[UUID, Instance | None]:
         """Which tenant starts a conversation, and from which of its numbers if that was said."""

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions
+from apps.chat import actions, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews, id_param, text_param
 from apps.chat.api.pagination import page
@@ -61,7 +61,7 @@ class DeadLetterViews(ChatViews):
     def replay(self, request: Request, pk: UUID) -> Response:
         """Send it once more, at the end of its conversation's queue."""
         wanted = checked(schemas.RetrySend, request.data)
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         delivery = actions.retry(message, wanted.get("failure_gen"))
         return Response(shown(message, delivery))
 
@@ -69,7 +69,7 @@ class DeadLetterViews(ChatViews):
     def discard(self, request: Request, pk: UUID) -> Response:
         """Give it up: it leaves this list and stays in the conversation as cancelled."""
         wanted = checked(schemas.RetrySend, request.data)
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         actions.discard(message, wanted.get("failure_gen"))
         return Response(shown(message))
 

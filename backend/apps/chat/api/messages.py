@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions
+from apps.chat import actions, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.parsing import checked
@@ -47,26 +47,26 @@ class MessageViews(ChatViews):
     def create(self, request: Request) -> Response:
         """Send a message. The same `client_message_id` again answers the same message and sends nothing."""
         wanted = checked(schemas.MessageCreate, request.data)
-        conversation = actions.conversation_of(self.tenants, wanted["conversation"])
+        conversation = lookups.conversation_to_write_in(self.tenants, wanted["conversation"])
         return write(self.user, conversation, wanted)
 
     @extend_schema(responses=schemas.Message)
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """One message, with its place in the queue while it waits."""
-        return Response(shown(actions.message_of(self.tenants, pk)))
+        return Response(shown(lookups.message_of(self.tenants, pk)))
 
     @extend_schema(request=schemas.RetrySend, responses=schemas.Message)
     def retry_send(self, request: Request, pk: UUID) -> Response:
         """Send a failed message once more, at the end of its conversation's queue."""
         wanted = checked(schemas.RetrySend, request.data)
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         delivery = actions.retry(message, wanted.get("failure_gen"))
         return Response(shown(message, delivery))
 
     @extend_schema(request=None, responses=schemas.CancelledMessage)
     def cancel(self, request: Request, pk: UUID) -> Response:
         """Stop a message: `stopped`, `stopped_maybe` (an earlier try may have gone out) or `pending`."""
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         result = actions.cancel(message)
         return Response({**shown(message), "result": result})
 
@@ -74,13 +74,13 @@ class MessageViews(ChatViews):
     def edit(self, request: Request, pk: UUID) -> Response:
         """Change the text of a message that has not left yet."""
         wanted = checked(schemas.Edit, request.data)
-        actions.edit(actions.message_of(self.tenants, pk), wanted["content"])
-        return Response(shown(actions.message_of(self.tenants, pk)))
+        actions.edit(lookups.message_of(self.tenants, pk), wanted["content"])
+        return Response(shown(lookups.message_of(self.tenants, pk)))
 
     @extend_schema(request=None, responses={200: schemas.CancelledMessage, 409: schemas.Problem})
     def delete(self, request: Request, pk: UUID) -> Response:
         """Take back a message that has not left yet."""
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         result = actions.delete(message)
         return Response({**shown(message), "result": result})
 
@@ -88,12 +88,12 @@ class MessageViews(ChatViews):
     def release(self, request: Request, pk: UUID) -> Response:
         """Decide about a held message: send it although an earlier try may have gone out, or discard it."""
         wanted = checked(schemas.Release, request.data)
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         actions.release(message, send=wanted["action"] == "send")
         return Response(shown(message))
 
     @extend_schema(responses=schemas.Timeline)
     def timeline(self, request: Request, pk: UUID) -> Response:
         """Everything that befell the message, by time."""
-        message = actions.message_of(self.tenants, pk)
+        message = lookups.message_of(self.tenants, pk)
         return Response({"message": shown(message), "results": timeline(message)})

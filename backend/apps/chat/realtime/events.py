@@ -33,9 +33,7 @@ PONG = "pong"
 
 
 def message_received(
-    message: Message,
-    delivery: Delivery | None = None,
-    conversation: Conversation | None = None,
+    message: Message, delivery: Delivery | None = None, conversation: Conversation | None = None
 ) -> Event:
     """A message is new in its conversation, whoever wrote it; wants `sender` loaded.
 

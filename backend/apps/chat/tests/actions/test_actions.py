@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from apps.chat import actions, tasks
+from apps.chat import actions, lookups, tasks
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.models import Contact, ContactJid, Conversation, Delivery, Message, PassportEntry
 from apps.chat.tests.api.world import Team, set_state
@@ -40,7 +40,21 @@ def test_everyone_is_told_after_commit_and_not_before(
     assert told.woken == [(message.pk, team.conversation.pk, team.instance.pk)]
     assert [event["type"] for event in told.events] == ["message_received"]
     assert told.events[0]["message"]["status"] == "queued"
-    assert told.events[0]["conversation"]["id"] == str(team.conversation.pk)
+    assert told.events[0]["conversation_id"] == str(team.conversation.pk)
+
+
+def test_writing_in_a_closed_conversation_tells_that_it_is_open(
+    team: Team, told: Told, django_capture_on_commit_callbacks: Any
+) -> None:
+    actions.close(team.conversation)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        actions.send_message(team.user, team.conversation, "Olá")
+
+    assert {event["type"] for event in told.events} == {"message_received", "conversation_updated"}
+    changed = next(event for event in told.events if event["type"] == "conversation_updated")
+    assert changed["conversation"]["status"] == "open"
+    assert changed["conversation"]["last_message_preview"] == "Olá"
 
 
 def test_a_rolled_back_message_is_told_to_nobody(
@@ -80,19 +94,19 @@ def test_the_lane_is_numbered(team: Team) -> None:
 
 def test_look_ups_stay_within_tenants(team: Team, others: Team) -> None:
     message = others.message()
-    assert actions.conversation_of(others.tenant.pk, others.conversation.pk) == others.conversation
-    assert actions.conversation_of(str(others.tenant.pk), others.conversation.pk) == others.conversation
-    assert actions.message_of([others.tenant.pk, team.tenant.pk], message.pk) == message
+    assert lookups.conversation_of(others.tenant.pk, others.conversation.pk) == others.conversation
+    assert lookups.conversation_of(str(others.tenant.pk), others.conversation.pk) == others.conversation
+    assert lookups.message_of([others.tenant.pk, team.tenant.pk], message.pk) == message
     with pytest.raises(NotFound):
-        actions.conversation_of(team.tenant.pk, others.conversation.pk)
+        lookups.conversation_of(team.tenant.pk, others.conversation.pk)
     with pytest.raises(NotFound):
-        actions.message_of([team.tenant.pk], message.pk)
+        lookups.message_of([team.tenant.pk], message.pk)
     with pytest.raises(NotFound):
-        actions.message_of([], message.pk)
+        lookups.message_of([], message.pk)
 
 
 def test_looking_at_a_conversation_opens_no_credential(team: Team) -> None:
-    found = actions.conversation_of(team.tenant.pk, team.conversation.pk)
+    found = lookups.conversation_of(team.tenant.pk, team.conversation.pk)
 
     assert found.instance.get_deferred_fields() == {"api_key", "webhook_secret"}
 
@@ -126,7 +140,7 @@ def test_the_same_person_in_two_tenants_is_two_contacts(team: Team, others: Team
 
 def test_assigning_takes_a_pending_conversation(team: Team) -> None:
     Conversation.objects.update(status="pending")
-    conversation = actions.conversation_of(team.tenant.pk, team.conversation.pk)
+    conversation = lookups.conversation_of(team.tenant.pk, team.conversation.pk)
 
     actions.assign(conversation, team.user)
 
