@@ -32,21 +32,13 @@ ERROR = "error"
 PONG = "pong"
 
 
-def message_received(
-    message: Message, delivery: Delivery | None = None, conversation: Conversation | None = None
-) -> Event:
-    """A message is new in its conversation, whoever wrote it; wants `sender` loaded.
-
-    With the conversation (contact, instance, assigned_to loaded) its list entry comes along.
-    """
-    event: Event = {
+def message_received(message: Message, delivery: Delivery | None = None) -> Event:
+    """A message is new in its conversation, whoever wrote it; wants `sender` loaded."""
+    return {
         "type": MESSAGE_RECEIVED,
         "conversation_id": str(message.conversation_id),
         "message": message_json(message, delivery),
     }
-    if conversation is not None:
-        event["conversation"] = conversation_json(conversation)
-    return event
 
 
 def message_status_update(
