@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +21,7 @@ from apps.chat.web.forms import LoginForm
 from apps.chat.web.texts import LANGUAGES, TEXTS, language_key
 from apps.tenancy.models import Tenant, User
 
+STATIC = Path(__file__).resolve().parent.parent / "static"
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
 COOKIE_SECONDS = 365 * 24 * 3600
@@ -29,6 +32,13 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
     key = language_key(get_language() or settings.LANGUAGE_CODE)
     theme = request.COOKIES.get(THEME_COOKIE, "")
     return {"t": TEXTS[key], "lang": key, "theme": theme if theme in THEMES else ""}
+
+
+@lru_cache(maxsize=1)
+def page_modules() -> list[str]:
+    """The inbox's modules as static names: told up front, they load side by side, not one after another."""
+    files = [*STATIC.glob("chat/vendor/*.js"), *STATIC.glob("chat/js/**/*.js")]
+    return sorted(str(path.relative_to(STATIC)) for path in files)
 
 
 def boot_data(user: User, tenants: list[Tenant], tenant: Tenant, lang: str) -> dict[str, Any]:
@@ -61,6 +71,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     wanted = request.GET.get("tenant", "")
     tenant = next((one for one in tenants if str(one.id) == wanted), tenants[0])
     context["boot"] = json.dumps(boot_data(request.user, tenants, tenant, context["lang"]))
+    context["modules"] = page_modules()
     return render(request, "chat/inbox.html", context)
 
 

@@ -27,7 +27,11 @@ class Inbox:
 
     async def open(self, path: str = "/", **context: Any) -> Page:
         """A page of a fresh profile."""
-        options = {"viewport": {"width": 1280, "height": 800}, "locale": "pt-BR", "timezone_id": "America/Sao_Paulo"}
+        options = {
+            "viewport": {"width": 1280, "height": 800},
+            "locale": "pt-BR",
+            "timezone_id": "America/Sao_Paulo",
+        }
         made = await self.browser.new_context(**(options | context))
         self.contexts.append(made)
         made.set_default_timeout(DEADLINE_MS)

@@ -15,7 +15,9 @@ def dress(stub: Stub) -> Json:
         row = stub.conversation(name, unread_count=unread)
         stub.message(row, text, ago=ago)
     group = stub.conversation("Entregas zona sul", conversation_type="group")
-    stub.message(group, "Cheguei no endereço da Rua das Acácias, ninguém atende.", ago=410, author_name="Seu Jorge")
+    stub.message(
+        group, "Cheguei no endereço da Rua das Acácias, ninguém atende.", ago=410, author_name="Seu Jorge"
+    )
     return _main(stub)
 
 
@@ -41,8 +43,16 @@ def _main(stub: Stub) -> Json:
     say(row, "Maravilha, obrigada 😊", ago=1448)
     say(row, "Bom dia! Chegou uma cadeira a menos no pedido. Eram quatro, vieram três.", ago=24)
     say(row, "Tirei uma foto da nota: https://fotos.example.com/p/4821-nota-fiscal", ago=23)
-    say(row, "Bom dia, Camila. Desculpe por isso! Já pedi ao depósito para conferir.", ago=20, status="seen", sender=ANA)
-    say(row, "A quarta cadeira ficou no caminhão. Ela sai para você amanhã, sem custo.", ago=12, status="seen")
+    say(
+        row,
+        "Bom dia, Camila. Desculpe por isso! Já pedi ao depósito para conferir.",
+        ago=20,
+        status="seen",
+        sender=ANA,
+    )
+    say(
+        row, "A quarta cadeira ficou no caminhão. Ela sai para você amanhã, sem custo.", ago=12, status="seen"
+    )
     say(row, "Que bom! Pode ser depois das 15h? Antes não tem ninguém em casa.", ago=9)
     say(row, "Pode sim, anotei: amanhã depois das 15h.", ago=7, status="delivered")
     say(

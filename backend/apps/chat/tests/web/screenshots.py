@@ -27,10 +27,15 @@ SHOTS = [
 ]
 
 
-async def shoot(browser: Browser, url: str, folder: Path, shot: tuple[str, tuple[int, int], str, bool], path: str) -> None:
+async def shoot(
+    browser: Browser, url: str, folder: Path, shot: tuple[str, tuple[int, int], str, bool], path: str
+) -> None:
     name, (width, height), scheme, _ = shot
     context = await browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, locale="pt-BR", timezone_id="America/Sao_Paulo"
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        locale="pt-BR",
+        timezone_id="America/Sao_Paulo",
     )
     page = await context.new_page()
     page.on("console", lambda message: print(name, message.text, file=sys.stderr))

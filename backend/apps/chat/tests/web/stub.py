@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from apps.chat.web.texts import TEXTS
+from apps.chat.web.views import page_modules
 from apps.tenancy.ids import uuid7
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -49,7 +50,9 @@ class Stub:
         self.now = datetime.now(UTC)
         self.conversations: dict[str, Json] = {}
         self.messages: dict[str, list[Json]] = {}
-        self.instances: list[Json] = [{"id": str(uuid7()), "name": "vendas", "connection": "open", "gate": "open"}]
+        self.instances: list[Json] = [
+            {"id": str(uuid7()), "name": "vendas", "connection": "open", "gate": "open"}
+        ]
         self.lang = "pt"
         self.theme = ""
         self.max_text = 65_536
@@ -58,7 +61,9 @@ class Stub:
         self.socket_says: list[Json] = []
         self.refuse_sockets = False
         self.close_code: int | None = None
-        self.answers: list[int] = []  # statuses the next POSTs to messages/ are answered with, 0 = stored, answer lost
+        self.answers: list[
+            int
+        ] = []  # statuses the next POSTs to messages/ are answered with, 0 = stored, answer lost
         self.replays = True
         self.cancel_result = "stopped"
         self.seq = 1000
@@ -84,7 +89,9 @@ class Stub:
         self.messages[row["id"]] = []
         return row
 
-    def message(self, conversation: Json, content: str, *, ago: float = 0, status: str = "", **more: Any) -> Json:
+    def message(
+        self, conversation: Json, content: str, *, ago: float = 0, status: str = "", **more: Any
+    ) -> Json:
         """A stored message; outgoing when it has a status. `ago` in minutes."""
         at = stamp(datetime.now(UTC) - timedelta(minutes=ago))
         row = {
@@ -130,15 +137,24 @@ class Stub:
         """A customer writes."""
         message = self.message(conversation, content)
         conversation["unread_count"] += 1
-        await self.push("message_received", conversation_id=conversation["id"], message=message, conversation=conversation)
+        await self.push(
+            "message_received", conversation_id=conversation["id"], message=message, conversation=conversation
+        )
         return message
 
     async def update(self, message: Json, status: str, **fields: Any) -> None:
         """A message's status changes."""
         message |= {"status": status, **fields}
-        shown = {key: message[key] for key in ("reason", "reason_text", "attempts", "next_attempt_at", "failure_gen")}
+        shown = {
+            key: message[key]
+            for key in ("reason", "reason_text", "attempts", "next_attempt_at", "failure_gen")
+        }
         await self.push(
-            "message_status_update", message_id=message["id"], conversation_id=message["conversation"], status=status, **shown
+            "message_status_update",
+            message_id=message["id"],
+            conversation_id=message["conversation"],
+            status=status,
+            **shown,
         )
 
     async def hang_up(self, code: int = 1012) -> None:
@@ -181,7 +197,9 @@ class Stub:
         known = [row for row in self.conversations.values() if row["contact"]["phone"] == phone]
         if known:
             return JSONResponse(known[0])
-        return JSONResponse(self.conversation("", contact={"id": str(uuid7()), "name": "", "phone": phone}), 201)
+        return JSONResponse(
+            self.conversation("", contact={"id": str(uuid7()), "name": "", "phone": phone}), 201
+        )
 
     async def post_message(self, request: Request) -> Response:
         body = await self._body(request)
@@ -214,7 +232,11 @@ class Stub:
     async def conversation_action(self, request: Request) -> Response:
         await self._body(request)
         row, action = self.conversations[request.path_params["id"]], request.path_params["action"]
-        row |= {"mark_as_read": {"unread_count": 0}, "close": {"status": "closed"}, "reopen": {"status": "open"}}[action]
+        row |= {
+            "mark_as_read": {"unread_count": 0},
+            "close": {"status": "closed"},
+            "reopen": {"status": "open"},
+        }[action]
         await self.push("conversation_updated", conversation=row)
         return JSONResponse(row)
 
@@ -255,15 +277,33 @@ class Stub:
     # --- pages
 
     async def inbox(self, request: Request) -> Response:
-        boot = {"tenant": TENANT, "tenants": [TENANT], "user": ME, "lang": self.lang, "max_text": self.max_text, "cookie_secure": False}
-        context = {"t": TEXTS[self.lang], "theme": self.theme, "boot": json.dumps(boot)}
+        boot = {
+            "tenant": TENANT,
+            "tenants": [TENANT],
+            "user": ME,
+            "lang": self.lang,
+            "max_text": self.max_text,
+            "cookie_secure": False,
+        }
+        context = {
+            "t": TEXTS[self.lang],
+            "theme": self.theme,
+            "boot": json.dumps(boot),
+            "modules": page_modules(),
+        }
         response = page("chat/inbox.html", context)
         response.set_cookie("csrftoken", "stub-token")
         return response
 
     async def login(self, request: Request) -> Response:
         demo = {"email": "ana@demo.example", "password": "demo-password"}
-        context = {"t": TEXTS[self.lang], "theme": self.theme, "other_lang": "en", "other_lang_name": "English", "demo": demo}
+        context = {
+            "t": TEXTS[self.lang],
+            "theme": self.theme,
+            "other_lang": "en",
+            "other_lang_name": "English",
+            "demo": demo,
+        }
         return page("chat/login.html", context)
 
     def app(self) -> ASGIApp:
@@ -309,7 +349,11 @@ def page(template: str, context: Json) -> HTMLResponse:
 
 
 def problem(status: int, detail: str) -> JSONResponse:
-    return JSONResponse({"title": "Problem", "detail": detail, "status": status}, status, media_type="application/problem+json")
+    return JSONResponse(
+        {"title": "Problem", "detail": detail, "status": status},
+        status,
+        media_type="application/problem+json",
+    )
 
 
 def _after(action: str, body: Json) -> str:
@@ -329,7 +373,9 @@ class Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(stub: Stub) -> AsyncIterator[str]:
     """Serve the stub on a free port; gives its address."""
-    server = Server(uvicorn.Config(stub.app(), port=0, log_level="warning", ws="websockets-sansio", lifespan="off"))
+    server = Server(
+        uvicorn.Config(stub.app(), port=0, log_level="warning", ws="websockets-sansio", lifespan="off")
+    )
     task = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(10):

@@ -20,7 +20,13 @@ async def test_a_lost_connection_is_told_and_nothing_is_missed(inbox: Inbox) -> 
     inbox.stub.refuse_sockets = True
     await inbox.stub.hang_up()
     await expect(page.locator(".banner")).to_contain_text("Reconectando. O que você enviar fica guardado.")
-    inbox.stub.lose("message_status_update", message_id=message["id"], conversation_id=ana["id"], status="seen", attempts=1)
+    inbox.stub.lose(
+        "message_status_update",
+        message_id=message["id"],
+        conversation_id=ana["id"],
+        status="seen",
+        attempts=1,
+    )
     reply = inbox.stub.message(ana, "oi!")
     inbox.stub.lose("message_received", conversation_id=ana["id"], message=reply, conversation=ana)
     inbox.stub.refuse_sockets = False
@@ -28,7 +34,9 @@ async def test_a_lost_connection_is_told_and_nothing_is_missed(inbox: Inbox) -> 
     await expect(page.locator(".status")).to_have_text("Lida")
     await expect(page.locator(".message")).to_have_count(2)
     await expect(page.locator(".banner")).to_have_count(0)
-    assert [frame for frame in inbox.stub.socket_says if frame["type"] == "resume"] == [{"type": "resume", "last_seq": 1000}]
+    assert [frame for frame in inbox.stub.socket_says if frame["type"] == "resume"] == [
+        {"type": "resume", "last_seq": 1000}
+    ]
 
 
 async def test_when_what_was_missed_cannot_be_told_everything_is_read_again(inbox: Inbox) -> None:
@@ -80,9 +88,13 @@ async def test_a_disconnected_number_is_told(inbox: Inbox) -> None:
     await inbox.stub.push("instance_status_changed", instance=instance)
     await expect(page.locator(".thread .banner")).to_contain_text("O número vendas está desconectado")
     await expect(page.locator(".away-note")).to_contain_text("vendas")
-    await inbox.stub.push("instance_status_changed", instance=instance | {"connection": "open", "gate": "frozen"})
+    await inbox.stub.push(
+        "instance_status_changed", instance=instance | {"connection": "open", "gate": "frozen"}
+    )
     await expect(page.locator(".thread .banner")).to_contain_text("O envio por vendas está em pausa")
-    await inbox.stub.push("instance_status_changed", instance=instance | {"connection": "open", "gate": "open"})
+    await inbox.stub.push(
+        "instance_status_changed", instance=instance | {"connection": "open", "gate": "open"}
+    )
     await expect(page.locator(".thread .banner")).to_have_count(0)
     await expect(page.locator(".away-note")).to_have_count(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from apps.chat.tests.web.conftest import Inbox
 from apps.chat.tests.web.stub import ME, TENANT, stamp
@@ -75,7 +75,13 @@ async def test_enter_sends_and_the_bubble_follows_its_message(inbox: Inbox) -> N
     await expect(bubble).to_contain_text("Na fila")
     (message,) = inbox.stub.messages[ana["id"]]
     assert inbox.stub.posted("/messages/")[0]["client_message_id"] == message["client_message_id"]
-    steps = {"sending": "Enviando", "submitted": "Repassada", "sent": "Enviada", "delivered": "Entregue", "seen": "Lida"}
+    steps = {
+        "sending": "Enviando",
+        "submitted": "Repassada",
+        "sent": "Enviada",
+        "delivered": "Entregue",
+        "seen": "Lida",
+    }
     for status, words in steps.items():
         await inbox.stub.update(message, status, attempts=1)
         await expect(bubble.locator(".status")).to_contain_text(words)
@@ -92,7 +98,10 @@ async def test_a_lost_answer_is_asked_for_again_and_sends_nothing_twice(inbox: I
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.outgoing .status")).to_have_text(["Na fila", "Na fila"])
     await expect(page.locator(".message.outgoing .text")).to_have_text(["uma vez só", "e depois esta"])
-    assert [message["content"] for message in inbox.stub.messages[ana["id"]]] == ["uma vez só", "e depois esta"]
+    assert [message["content"] for message in inbox.stub.messages[ana["id"]]] == [
+        "uma vez só",
+        "e depois esta",
+    ]
     ids = [body["client_message_id"] for body in inbox.stub.posted("/messages/")]
     assert ids[0] == ids[1] == ids[2] != ids[3]
 
@@ -155,7 +164,9 @@ async def test_trouble_says_why_and_offers_what_can_be_done(
     await expect(bubble).to_contain_text("Porque sim.")
     if button:
         await bubble.get_by_role("button", name=button).click()
-        await expect(bubble).to_have_attribute("data-status", "queued" if path == "retry-send/" or body == {"action": "send"} else "cancelled")
+        await expect(bubble).to_have_attribute(
+            "data-status", "queued" if path == "retry-send/" or body == {"action": "send"} else "cancelled"
+        )
         assert inbox.stub.posted(path) == [body]
     else:
         await expect(bubble.get_by_role("button")).to_have_count(0)
@@ -190,8 +201,12 @@ async def test_colleagues_see_who_is_writing(inbox: Inbox) -> None:
     ana = inbox.stub.conversation("Ana")
     page = await inbox.open(f"/#/c/{ana['id']}")
     await page.locator(COMPOSER).press_sequentially("abc")
-    await inbox.stub.push("typing", conversation_id=ana["id"], user={"id": ME["id"], "name": "eu"}, is_typing=True)
-    await inbox.stub.push("typing", conversation_id=ana["id"], user={"id": "x", "name": "Rafael"}, is_typing=True)
+    await inbox.stub.push(
+        "typing", conversation_id=ana["id"], user={"id": ME["id"], "name": "eu"}, is_typing=True
+    )
+    await inbox.stub.push(
+        "typing", conversation_id=ana["id"], user={"id": "x", "name": "Rafael"}, is_typing=True
+    )
     await expect(page.locator(".typing")).to_have_text("Rafael está escrevendo…")
     await inbox.stub.push("typing", conversation_id=ana["id"], user=None, is_typing=True)
     await expect(page.locator(".typing")).to_have_text("digitando…")
@@ -210,8 +225,19 @@ async def test_edits_deletions_groups_and_unknown_kinds(inbox: Inbox) -> None:
     page = await inbox.open(f"/#/c/{group['id']}")
     messages = page.locator(".message")
     await expect(messages).to_have_count(4)
-    await inbox.stub.push("message_edited", message_id=edited["id"], conversation_id=group["id"], content="depois", edited_at=stamp(inbox.stub.now))
-    await inbox.stub.push("message_deleted", message_id=deleted["id"], conversation_id=group["id"], deleted_at=stamp(inbox.stub.now))
+    await inbox.stub.push(
+        "message_edited",
+        message_id=edited["id"],
+        conversation_id=group["id"],
+        content="depois",
+        edited_at=stamp(inbox.stub.now),
+    )
+    await inbox.stub.push(
+        "message_deleted",
+        message_id=deleted["id"],
+        conversation_id=group["id"],
+        deleted_at=stamp(inbox.stub.now),
+    )
     await expect(messages.nth(0)).to_contain_text("Seu Jorge")
     await expect(messages.nth(0)).to_contain_text("depois")
     await expect(messages.nth(0)).to_contain_text("editada")
@@ -285,7 +311,9 @@ async def test_a_cancellation_that_came_too_late_says_so(inbox: Inbox) -> None:
 async def test_what_does_not_work_is_told_in_words(inbox: Inbox) -> None:
     ana = inbox.stub.conversation("Ana")
     page = await inbox.open(f"/#/c/{ana['id']}")
-    await page.route("**/close/", lambda route: route.fulfill(status=409, json={"detail": "It is closed already."}))
+    await page.route(
+        "**/close/", lambda route: route.fulfill(status=409, json={"detail": "It is closed already."})
+    )
     await page.get_by_role("button", name="Encerrar conversa").click()
     await expect(page.locator(".toast")).to_contain_text("Isto mudou nesse meio-tempo")
     await page.get_by_role("button", name="Dispensar").click()

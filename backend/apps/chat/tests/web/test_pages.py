@@ -119,7 +119,9 @@ def test_it_tells_a_user_without_a_team_what_to_do(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/login/"])
-def test_the_policy_allows_nothing_inline_and_the_markup_has_nothing(client: Client, user: User, path: str) -> None:
+def test_the_policy_allows_nothing_inline_and_the_markup_has_nothing(
+    client: Client, user: User, path: str
+) -> None:
     if path == "/":
         client.force_login(user)
     response = client.get(path)
@@ -131,7 +133,9 @@ def test_the_policy_allows_nothing_inline_and_the_markup_has_nothing(client: Cli
 
 
 def test_the_code_uses_nothing_that_runs_text_as_markup_or_script() -> None:
-    forbidden = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|dangerouslySet|style=")
+    forbidden = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|dangerouslySet|style="
+    )
     for path in (CHAT / "static/chat/js").rglob("*.js"):
         assert not forbidden.search(path.read_text()), path
 
@@ -152,8 +156,12 @@ def test_it_signs_in_by_email_however_it_is_typed(client: Client, user: User, em
     assert client.get("/").status_code == 200
 
 
-@pytest.mark.parametrize(("email", "password"), [(EMAIL, "wrong"), ("nobody@example.com", PASSWORD), ("", ""), (EMAIL, "")])
-def test_a_wrong_login_says_so_and_not_which_part(client: Client, user: User, email: str, password: str) -> None:
+@pytest.mark.parametrize(
+    ("email", "password"), [(EMAIL, "wrong"), ("nobody@example.com", PASSWORD), ("", ""), (EMAIL, "")]
+)
+def test_a_wrong_login_says_so_and_not_which_part(
+    client: Client, user: User, email: str, password: str
+) -> None:
     response = sign_in(client, email, password)
     page = response.content.decode()  # type: ignore[attr-defined]
     assert "E-mail ou senha incorretos" in page
@@ -198,7 +206,10 @@ def test_a_right_password_clears_the_count(client: Client, user: User) -> None:
 
 def test_without_a_cache_people_still_get_in(client: Client, user: User, settings: object) -> None:
     settings.CACHES = {  # type: ignore[attr-defined]
-        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        }
     }
     assert sign_in(client, password="wrong").status_code == 200  # type: ignore[attr-defined]
     assert sign_in(client).status_code == 302  # type: ignore[attr-defined]
@@ -235,7 +246,9 @@ def test_the_chosen_theme_is_in_the_markup_before_any_script(client: Client) -> 
 
 
 @pytest.mark.parametrize(("embedded", "shown"), [(True, True), (False, False)])
-def test_the_demo_login_is_shown_only_on_the_embedded_database(client: Client, settings: object, embedded: bool, shown: bool) -> None:
+def test_the_demo_login_is_shown_only_on_the_embedded_database(
+    client: Client, settings: object, embedded: bool, shown: bool
+) -> None:
     settings.EMBEDDED = embedded  # type: ignore[attr-defined]
     settings.DEMO_LOGIN = {"email": "demo@example.com", "password": "demo-password"}  # type: ignore[attr-defined]
     assert ("demo-password" in client.get("/login/").content.decode()) is shown

@@ -29,7 +29,10 @@ export function NewConversation() {
   const dialog = useRef(null);
   const phone = useRef(null);
   const close = () => actions.showDialog(null);
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    dialog.current.showModal();
+    phone.current.focus();
+  }, []);
 
   async function onSubmit(event) {
     event.preventDefault();
@@ -49,7 +52,7 @@ export function NewConversation() {
           <button class="icon-button" type="button" aria-label=${t("close")} onClick=${close}><${Icon} name="cross" /></button>
         </header>
         <label for="start-phone">${t("startPhone")}</label>
-        <input id="start-phone" ref=${phone} type="tel" autocomplete="off" autofocus aria-describedby="start-hint" aria-invalid=${String(wrong)} />
+        <input id="start-phone" ref=${phone} type="tel" autocomplete="off" aria-describedby="start-hint" aria-invalid=${String(wrong)} />
         <p class="hint ${wrong ? "bad" : ""}" id="start-hint">${t(wrong ? "startPhoneWrong" : "startPhoneHint")}</p>
         <${InstanceChoice} instances=${instances} value=${instance} onChange=${setInstance} />
         <button class="button primary wide" disabled=${busy}>${t("startButton")}</button>
