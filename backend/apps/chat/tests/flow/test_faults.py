@@ -101,11 +101,25 @@ def test_sigterm_with_a_hundred_in_flight(world: World) -> None:
 def test_accepted_but_answered_otherwise_is_not_sent_again(world: World, preset: str) -> None:
     warm_up(world)
     world.worker()
-    world.simulator.control("POST", "faults", {"preset": preset, "times": 1, "accept": True})
+    world.simulator.control("POST", "faults", {"preset": preset, "times": 1, "evidence": True})
     lane = world.conversation("5511400003333")
     messages = [world.send(lane) for _ in range(3)]
     for message in messages:
         world.wait_until(message, "submitted", "sent", "delivered", "seen", within=40)
+    assert world.verdict() == CLEAN
+
+
+def test_accepted_and_stored_nowhere_is_held_for_a_person(world: World) -> None:
+    warm_up(world)
+    world.worker()
+    world.simulator.control("POST", "faults", {"preset": "E12", "times": 1})
+    lane = world.conversation("5511400003333")
+    first, second = world.send(lane), world.send(lane)
+    assert world.wait_until(first, "held", within=40)["reason"] == "evidence_missing"
+    assert world.message(second)["status"] == "queued", "the lane waits behind what a person must decide"
+    answer = world.http.post(f"/api/chat/messages/{first}/release/", json={"action": "discard"})
+    assert answer.status_code == 200, answer.text
+    world.wait_until(second, "delivered", "seen")
     assert world.verdict() == CLEAN
 
 
