@@ -195,9 +195,9 @@ def merge(leaves: Contact, stays: Contact) -> None:
         _move(conversation, stays)
     ContactJid.objects.filter(contact=leaves).update(contact=stays)
     _complete(stays, {}, leaves.name)
+    logger.info("contacts merged", extra={"contact": str(stays.id), "was": str(leaves.id)})
     if not Conversation.objects.filter(contact=leaves).exists():
         leaves.delete()
-    logger.info("contacts merged", extra={"contact": str(stays.id), "was": str(leaves.id)})
 
 
 def _locked_conversations(leaves: Contact, stays: Contact) -> list[Conversation]:

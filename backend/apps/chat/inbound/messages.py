@@ -94,7 +94,8 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     message.conversation = conversation
     if not _insert(message):
         return "known"
-    _attach_replies(message)
+    if message.sort_at <= conversation.last_message_at:
+        _attach_replies(message)
     _update(conversation, message)
     _tell(conversation, message, is_new)
     return "received" if incoming else "sent elsewhere"
@@ -164,6 +165,9 @@ def _insert(message: Message) -> bool:
     """False when a send of ours took this id meanwhile: its answer came while we looked at the echo."""
     if message.quoted_provider_id:
         message.reply_to = _quoted(message)
+    if message.direction == Message.Direction.INCOMING:
+        message.save(force_insert=True)
+        return True
     try:
         with transaction.atomic():
             message.save(force_insert=True)
@@ -180,7 +184,7 @@ def _quoted(message: Message) -> Message | None:
 
 
 def _attach_replies(message: Message) -> None:
-    """Replies stored before what they answer. They stand after it, where there is mostly nothing."""
+    """Replies stored before what they answer. They stand after it."""
     Message.objects.filter(
         conversation_id=message.conversation_id,
         sort_at__gte=message.sort_at,
@@ -214,9 +218,9 @@ def _count_unread(conversation: Conversation, message: Message) -> None:
 
 
 def _tell(conversation: Conversation, message: Message, is_new: bool) -> None:
-    """Tell the browsers after commit; the message brings its conversation's entry in the list along."""
-    told = [events.new_conversation(conversation)] if is_new else []
-    for event in [*told, events.message_received(message, None, conversation)]:
+    """Tell the browsers after commit; the entry in the list first, so that they know where the message belongs."""
+    entry = events.new_conversation if is_new else events.conversation_updated
+    for event in (entry(conversation), events.message_received(message)):
         transaction.on_commit(partial(publish, message.tenant_id, event), robust=True)
 
 

@@ -13,6 +13,7 @@ from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
 
 REACTION = "reaction"
+PARKED = "ack parked"
 
 
 def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
@@ -22,15 +23,31 @@ def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
     """
     if event.deleted:
         return changes.deleted(row, event.key_id)
-    before = _find(row, event.key_id)
+    note, message = _record(row, event)
+    if note == PARKED:
+        # A send may have got this id while we parked: whoever commits later finds the other.
+        message = next(iter(evidence.attach_parked_acks(row.instance_id, [event.key_id])), None)
+        note = "ack" if message else PARKED
+    if message is not None and message.direction == Message.Direction.INCOMING:
+        # Stored in this moment, with our ack already taken into account.
+        _withdraw_ack(message)
+    elif message is not None:
+        tell(message)
+    return note
+
+
+@transaction.atomic
+def _record(row: WebhookEvent, event: StatusEvent) -> tuple[str, Message | None]:
+    """What was done, and our message when its ack changed."""
+    locks.hold(row.instance_id, event.key_id)
+    before = Message.objects.filter(instance_id=row.instance_id, provider_id=event.key_id).first()
     if before is not None and before.direction == Message.Direction.INCOMING:
-        return _read_on_phone(row, event)
+        return _read_on_phone(row, event, before), None
     after = evidence.record_ack(row.instance, event.key_id, event.rank, event.error, row.received_at)
     if after is None:
-        return "ack parked"
-    if before is None or (before.ack, before.ack_error) != (after.ack, after.ack_error):
-        tell(after)
-    return "ack"
+        return PARKED, None
+    same = before is not None and (before.ack, before.ack_error) == (after.ack, after.ack_error)
+    return "ack", None if same else after
 
 
 def tell(message: Message) -> None:
@@ -40,23 +57,23 @@ def tell(message: Message) -> None:
     transaction.on_commit(lambda: publish(message.tenant_id, update), robust=True)
 
 
-def _find(row: WebhookEvent, provider_id: str) -> Message | None:
-    return Message.objects.filter(instance_id=row.instance_id, provider_id=provider_id).first()
+def _withdraw_ack(message: Message) -> None:
+    """A customer's message has no ack."""
+    Message.objects.filter(pk=message.pk).update(
+        ack=Ack.NONE, ack_error=False, sent_at=None, delivered_at=None, seen_at=None
+    )
 
 
-@transaction.atomic
-def _read_on_phone(row: WebhookEvent, event: StatusEvent) -> str:
+def _read_on_phone(row: WebhookEvent, event: StatusEvent, message: Message) -> str:
     """A customer's message was read on the phone itself: it is not unread here either."""
     if event.rank is None or event.rank < Ack.SEEN:
         return "known"
-    locks.hold(row.instance_id, event.key_id)
-    seen = Message.objects.get(instance_id=row.instance_id, provider_id=event.key_id)
     listed = Conversation.objects.select_related("contact", "instance", "assigned_to")
     unsealed = listed.defer("instance__api_key", "instance__webhook_secret")
-    conversation = unsealed.select_for_update(of=("self",), no_key=True).get(pk=seen.conversation_id)
-    if not Message.objects.filter(pk=seen.pk, read_at__isnull=True).update(read_at=row.received_at):
+    conversation = unsealed.select_for_update(of=("self",), no_key=True).get(pk=message.conversation_id)
+    if not Message.objects.filter(pk=message.pk, read_at__isnull=True).update(read_at=row.received_at):
         return "known"
-    if conversation.unread_count and seen.kind != REACTION:
+    if conversation.unread_count and message.kind != REACTION:
         conversation.unread_count -= 1
         conversation.save(update_fields=["unread_count"])
     update = events.conversation_updated(conversation)

@@ -165,6 +165,7 @@ def test_browsers_are_told(apply: Apply, conversation: Conversation, monkeypatch
     assert told == [
         "message_status_update:submitted",
         "message_status_update:seen",
+        "conversation_updated:",
         "message_received:",
         "new_conversation:",
         "message_received:",
