@@ -159,6 +159,8 @@ class Engine:
         row = await self._record(final, began)
         failpoints.hit("finalize")
         announce.finalized(step, final, row)
+        if row is not None and row.told_more:
+            await self.database.call(lambda: announce.message_changed(step.message_id))
         logger.info(
             "attempt ended",
             extra={

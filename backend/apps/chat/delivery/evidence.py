@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, Subquery
+from django.db.models import Q, QuerySet, Subquery
 
 from apps.chat.delivery import lane
 from apps.chat.delivery.lane import Final
@@ -153,7 +153,17 @@ def record_ack(
     _park_ack(instance.id, provider_id, rank or 0, error)
     # Whoever bound the id meanwhile looked for parked acks before ours was committed: look once more.
     attach_parked_acks(instance.id, [provider_id])
-    return Message.objects.filter(instance=instance, provider_id=provider_id).first()
+    return _told_of(instance.id, provider_id).first()
+
+
+def _told_of(instance_id: UUID, provider_id: str) -> QuerySet[Message]:
+    """The message that an id stands for: its own, or that of any attempt to send it."""
+    own = Message.objects.filter(instance_id=instance_id, provider_id=provider_id)
+    if own.exists():
+        return own
+    attempts = Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id)
+    sends = attempts.filter(delivery__kind__in=(Delivery.Kind.TEXT, Delivery.Kind.MEDIA))
+    return Message.objects.filter(pk__in=sends.values("delivery__message_id"))
 
 
 def _raise_ack(
@@ -162,11 +172,7 @@ def _raise_ack(
     with transaction.atomic():
         if error:  # the delivery before its message, as a finalize locks them
             _lock_delivery_of(instance_id, provider_id)
-        message = (
-            Message.objects.select_for_update(no_key=True)
-            .filter(instance_id=instance_id, provider_id=provider_id)
-            .first()
-        )
+        message = _told_of(instance_id, provider_id).select_for_update(no_key=True).first()
         if message is None:
             return None
         changed = _apply_ack(message, rank, at or datetime.now(UTC))
@@ -232,7 +238,8 @@ def attach_parked_acks(instance_id: UUID, provider_ids: Iterable[str]) -> list[M
     for row in Evidence.objects.filter(instance_id=instance_id, provider_id__in=list(provider_ids)):
         message = _raise_ack(instance_id, row.provider_id, row.ack, row.ack_error, None)
         if message is not None:
-            row.delete()
+            # What rose since we read it stays: whoever raised it attaches it after the commit that did.
+            Evidence.objects.filter(pk=row.pk, ack=row.ack, ack_error=row.ack_error).delete()
             raised.append(message)
     return raised
 
@@ -331,10 +338,13 @@ def conversations_of(instance: Instance, addresses: Iterable[str]) -> list[UUID]
 
 
 def has_ambiguous(delivery_id: int) -> bool:
-    """Is parked evidence lying about that says what this delivery says, in its conversation?"""
+    """Is parked evidence lying about that says what this delivery says, in its conversation, since it was tried?"""
     row = Delivery.objects.only("conversation_id", "instance_id", "fingerprint").get(pk=delivery_id)
+    first = Attempt.objects.filter(delivery_id=delivery_id).order_by("n").first()
+    since = first.step_at - CLOCK_MARGIN if first else datetime.min.replace(tzinfo=UTC)
     return Evidence.objects.filter(
         Q(conversation_id=row.conversation_id) | Q(conversation_id__isnull=True),
+        Q(provider_time__gte=since) | Q(provider_time__isnull=True),
         instance_id=row.instance_id,
         fingerprint=row.fingerprint,
     ).exists()

@@ -86,12 +86,13 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Finalized:
-    """A row as a finalize left it."""
+    """A row as a finalize left it. `told_more`: an ack that waited for its provider id was there already."""
 
     id: int
     state: int
     tries: int
     failure_gen: int
+    told_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,20 @@ def _write(finals: Sequence[Final]) -> list[Finalized]:
         cursor.execute(sql.close_attempts, {"rows": counted})
         if any(final.prov for final in finals):
             cursor.execute(sql.mark_sent, {"rows": counted})
+    if any(final.prov for final in finals):
+        told_more = _attach_parked(counted)
+        done = [replace(row, told_more=row.id in told_more) for row in done]
     return done
+
+
+def _attach_parked(rows: str) -> set[int]:
+    """Give the rows what was parked under their new provider ids; must follow the commit that wrote these."""
+    from apps.chat.delivery.evidence import attach_parked_acks
+
+    with connection.cursor() as cursor:
+        cursor.execute(statements(connection.vendor).parked, {"rows": rows})
+        found = cursor.fetchall()
+    return {row[0] for row in found if attach_parked_acks(_uuid(row[1]), [row[2]])}
 
 
 def finalize(finals: Sequence[Final]) -> list[Finalized]:

@@ -23,6 +23,7 @@ class Statements:
     finalize: str
     close_attempts: str
     mark_sent: str
+    parked: str
     sweep: str
     take_over: str
     claim_verifying: str
@@ -66,12 +67,15 @@ FROM chat_delivery WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_t
 """,
     # T4 to T6, T10, T11: evidence (prov) needs no fence and no state, all else needs the fence of its step.
     # A row proven before is locked, too: the lock orders the writes to attempts and messages that follow.
+    # An id that WhatsApp has rejected (T17) proves nothing any more, however late its answer comes.
     finalize=f"""
 WITH v AS MATERIALIZED (
   SELECT d.id, x.fence, x.state, x.prov, x.wait, x.reason, x.refund
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
   JOIN chat_delivery d ON d.id = x.id
    AND (x.prov IS NOT NULL OR (d.fence = x.fence AND d.state IN (1, 2)))
+   AND NOT EXISTS (SELECT 1 FROM chat_attempt a
+                   WHERE a.delivery_id = x.id AND a.n = x.n AND a.closed = 2 AND a.provider_id = x.prov)
   ORDER BY d.id FOR NO KEY UPDATE OF d
 )
 UPDATE chat_delivery d SET
@@ -95,7 +99,8 @@ UPDATE chat_attempt a SET
   provider_id = coalesce(x.prov, a.provider_id),
   bound_by = CASE WHEN x.prov IS NULL THEN a.bound_by ELSE x.bound_by END
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
-WHERE a.delivery_id = x.id AND a.n = x.n AND (a.closed IS NULL OR x.prov IS NOT NULL)
+WHERE a.delivery_id = x.id AND a.n = x.n
+  AND (a.closed IS NULL OR (x.prov IS NOT NULL AND NOT (a.closed = 2 AND a.provider_id = x.prov)))
 """,
     mark_sent=f"""
 UPDATE chat_message m SET
@@ -103,6 +108,12 @@ UPDATE chat_message m SET
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
 WHERE m.id = x.message::uuid AND x.prov IS NOT NULL
   AND (m.provider_id IS DISTINCT FROM x.prov OR m.ack < 1 OR m.sent_at IS NULL)
+""",
+    # Acks and echoes that came before anybody knew whose id theirs is.
+    parked=f"""
+SELECT d.id, e.instance_id, e.provider_id FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
+JOIN chat_delivery d ON d.id = x.id
+JOIN chat_evidence e ON e.instance_id = d.instance_id AND e.provider_id = x.prov
 """,
     sweep="""
 WITH due AS MATERIALIZED (
@@ -204,6 +215,8 @@ FROM {_SQLITE_FINAL_ROWS} v
 WHERE chat_delivery.id = v.id
   AND ((v.prov IS NOT NULL AND chat_delivery.state <> 10)
     OR (v.prov IS NULL AND chat_delivery.fence = v.fence AND chat_delivery.state IN (1, 2)))
+  AND NOT EXISTS (SELECT 1 FROM chat_attempt a
+                  WHERE a.delivery_id = v.id AND a.n = v.n AND a.closed = 2 AND a.provider_id = v.prov)
 RETURNING id, state, tries, failure_gen
 """,
     close_attempts=f"""
@@ -213,7 +226,9 @@ UPDATE chat_attempt SET
   provider_id = coalesce(x.prov, provider_id),
   bound_by = CASE WHEN x.prov IS NULL THEN chat_attempt.bound_by ELSE x.bound_by END
 FROM {_SQLITE_FINAL_ROWS} x
-WHERE chat_attempt.delivery_id = x.id AND chat_attempt.n = x.n AND (chat_attempt.closed IS NULL OR x.prov IS NOT NULL)
+WHERE chat_attempt.delivery_id = x.id AND chat_attempt.n = x.n
+  AND (chat_attempt.closed IS NULL
+    OR (x.prov IS NOT NULL AND NOT (chat_attempt.closed = 2 AND chat_attempt.provider_id = x.prov)))
 """,
     mark_sent=f"""
 UPDATE chat_message SET
@@ -221,6 +236,11 @@ UPDATE chat_message SET
 FROM {_SQLITE_FINAL_ROWS} x
 WHERE chat_message.id = x.message AND x.prov IS NOT NULL
   AND (provider_id IS NOT x.prov OR ack < 1 OR sent_at IS NULL)
+""",
+    parked=f"""
+SELECT d.id, e.instance_id, e.provider_id FROM {_SQLITE_FINAL_ROWS} x
+JOIN chat_delivery d ON d.id = x.id
+JOIN chat_evidence e ON e.instance_id = d.instance_id AND e.provider_id = x.prov
 """,
     sweep=f"""
 UPDATE chat_delivery SET sweep_at = CASE
