@@ -147,6 +147,7 @@ CHAT_FAIL_AT = env.text("CHAT_FAIL_AT")
 CHAT_REALTIME_KEEP = env.whole("CHAT_REALTIME_KEEP", 1000, least=10)
 CHAT_WEBHOOK_MAX_BYTES = env.whole("CHAT_WEBHOOK_MAX_BYTES", 32 * 1024 * 1024, least=1024)
 CHAT_MAX_TEXT = 65_536
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 if CHAT_SEND_LEASE_SECONDS <= CHAT_SEND_TIMEOUT_SECONDS:
     raise ImproperlyConfigured("CHAT_SEND_LEASE_SECONDS must be longer than CHAT_SEND_TIMEOUT_SECONDS.")
@@ -163,6 +164,7 @@ INSTALLED_APPS = [
     "channels",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "csp",
     "apps.tenancy",
     "apps.chat",
