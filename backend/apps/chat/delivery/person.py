@@ -95,7 +95,13 @@ def release(message_id: UUID, tenant_id: UUID, *, send: bool) -> None:
         held = Delivery.objects.filter(pk=delivery.pk, state=State.HELD)
         if send:
             changed = held.update(
-                state=State.QUEUED, maybe=True, reason="", fence=F("fence") + 1, wake_at=Now(), sweep_at=Now()
+                state=State.QUEUED,
+                maybe=True,
+                cancel_requested=False,  # the later wish counts
+                reason="",
+                fence=F("fence") + 1,
+                wake_at=Now(),
+                sweep_at=Now(),
             )
         else:
             changed = held.update(
