@@ -8,7 +8,9 @@ background thread.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,6 +29,9 @@ from django.conf import settings
 from alrea_sense.handlers import DirectHandler, ThreadedHandler
 
 WEBHOOKS = "/api/chat/webhooks/"
+# The loop, the request threads and the database thread share one interpreter lock. Python's own 5 ms between forced
+# switches would be most of a message's way; a tenth of it costs little.
+SWITCH_SECONDS = 0.0005
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -63,6 +68,9 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         journal.start()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()  # what start-up made stays for good: no later collection need look at it
         if consumers_wanted():
             self._consumers = EmbeddedConsumers()
             await self._consumers.start()

@@ -9,23 +9,24 @@ began. `ThreadedHandler` runs the whole synchronous chain, as a WSGI server woul
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class ThreadedHandler(ASGIHandler):
@@ -55,7 +56,8 @@ class ThreadedHandler(ASGIHandler):
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, error = self.create_request(scope, body)
-        response: HttpResponseBase = error if request is None else self.get_response(request)
+        response = self.get_response(request) if request is not None else error
+        assert response is not None  # create_request answers one of the two
         response._handler_class = self.__class__  # type: ignore[attr-defined]
         if not response.streaming:
             response.close()
@@ -70,7 +72,8 @@ class DirectHandler(ASGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        self._answer = convert_exception_to_response(partial(self._get_response_async))
+        inner: View = self._get_response_async  # type: ignore[attr-defined]  (the stubs leave it out)
+        self._answer = cast(View, convert_exception_to_response(partial(inner)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -81,11 +84,6 @@ class DirectHandler(ASGIHandler):
             set_script_prefix(get_script_prefix(scope))
             set_urlconf(settings.ROOT_URLCONF)
             request, error = self.create_request(scope, body)
-            await self.send_response(await self._respond(request, error), send)
-
-    async def _respond(self, request: ASGIRequest | None, error: HttpResponse | None) -> HttpResponseBase:
-        if request is None:
-            assert error is not None
-            return error
-        response: HttpResponseBase = await self._answer(request)
-        return response
+            response = await self._answer(request) if request is not None else error
+            assert response is not None  # create_request answers one of the two
+            await self.send_response(response, send)

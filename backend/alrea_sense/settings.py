@@ -19,6 +19,9 @@ DEBUG = env.flag("DEBUG", False)
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS", [])
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+# Shown on the login page by `make run`: "email:password".
+_demo_email, _, _demo_password = env.text("DEMO_LOGIN").partition(":")
+DEMO_LOGIN = {"email": _demo_email, "password": _demo_password} if _demo_password else None
 
 # --- databases ------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL")

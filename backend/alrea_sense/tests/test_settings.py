@@ -82,6 +82,12 @@ def test_the_streams_are_named_by_prefix_or_one_by_one(load: Load) -> None:
     assert settings["CHAT_STREAM_DLQ_NAME"] == "dead"
 
 
+def test_the_demo_login_is_email_and_password(load: Load) -> None:
+    assert load()["DEMO_LOGIN"] is None
+    given = load(DEMO_LOGIN="ana@demo.example:with:colon")
+    assert given["DEMO_LOGIN"] == {"email": "ana@demo.example", "password": "with:colon"}
+
+
 def test_https_makes_cookies_secure(load: Load) -> None:
     assert load(PUBLIC_URL="https://chat.example.com/")["SESSION_COOKIE_SECURE"] is True
     assert load()["CSRF_COOKIE_SECURE"] is False

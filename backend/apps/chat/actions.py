@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from apps.chat import contacts, tasks
 from apps.chat.delivery import passport, person
-from apps.chat.delivery.enqueue import enqueue_delivery
+from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.evolution.jids import canonical_key, digits_of, phone_jid
@@ -30,6 +30,7 @@ from apps.chat.models import Contact, Conversation, Delivery, Instance, Message
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
+from apps.chat.rows import insert
 from apps.tenancy.models import Membership, Tenant, User
 
 CLIENT_ID_LONGEST = 128
@@ -109,8 +110,8 @@ def _write(
     quoted: Message | None,
 ) -> Message:
     """Message and delivery. Touching the conversation first takes its lock, so that times follow `seq`."""
-    now = _touch(conversation, content)
-    message = Message.objects.create(
+    seq, now = _touch(conversation, content)
+    message = Message(
         tenant_id=conversation.tenant_id,
         conversation=conversation,
         instance_id=conversation.instance_id,
@@ -125,24 +126,27 @@ def _write(
         sort_at=now,
         created_at=now,
     )
-    delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content))
+    insert(message)
+    delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content), seq=seq)
     transaction.on_commit(partial(_sent_off, message, delivery))
     return message
 
 
-def _touch(conversation: Conversation, content: str) -> datetime:
+def _touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
     """Lock the conversation and show the message in its list entry. Writing in it opens it.
 
     Returns:
-        the time, taken under the lock.
+        the message's place in the lane, and the time, taken under the lock.
     """
-    preview, now = preview_of(content), timezone.now()
-    Conversation.objects.filter(pk=conversation.pk).update(
-        status=Conversation.Status.OPEN, last_message_preview=preview, last_message_at=now
+    seq = next_seq(
+        conversation.pk,
+        status=Conversation.Status.OPEN,
+        last_message_preview=preview_of(content),
+        last_message_at=timezone.now(),
     )
     if conversation.status != Conversation.Status.OPEN:
         transaction.on_commit(partial(_tell_anew, conversation.tenant_id, conversation.pk))
-    return timezone.now()
+    return seq, timezone.now()
 
 
 def _sent_off(message: Message, delivery: Delivery) -> None:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import redis.asyncio
 from django.conf import settings
 
 from apps.chat import redis_queue, redis_streams
@@ -33,7 +32,7 @@ class SendListWorker:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._runner = engine.new_runner(lambda tokens: None)
-        self._client: redis.asyncio.Redis = blocking_client(settings.CHAT_QUEUE_REDIS_URL, WAIT_SECONDS)
+        self._client = blocking_client(settings.CHAT_QUEUE_REDIS_URL, WAIT_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take items until told to stop."""

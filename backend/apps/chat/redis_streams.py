@@ -7,7 +7,8 @@
 | CHAT_STREAM_DLQ_NAME | why something was given up, metadata only | people, `chat_dead_letters` |
 
 An entry has one field, `payload`, a JSON object. Entries are deleted when they are acknowledged, so a stream's
-length is what is waiting or in hand. MAXLEN is never used on the two work streams: it would delete entries nobody has processed.
+length is what is waiting or in hand. MAXLEN is never used on the two work streams: it would delete entries that
+nobody has processed.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What findMessages showed: did it answer, was the canary in it, what of ours."""
+    """What findMessages showed: did it answer, was the canary in it (and all of it read), what of ours."""
 
     answered: bool
     canary: bool
@@ -154,6 +154,7 @@ class Resolver:
         since = min(case.first_step_at, case.canary_at or case.first_step_at) - CLOCK_MARGIN
         until = case.asked_at + CLOCK_MARGIN
         records: list[MessageEvent] = []
+        complete = True  # absence can be read only from all there is
         try:
             for address in case.addresses if case.canary_here or not case.canary_id else ("",):
                 for page in range(1, MOST_PAGES + 1):
@@ -161,12 +162,16 @@ class Resolver:
                         ref, remote_jid=address, gte=since, lte=until, page=page, page_size=PAGE_SIZE
                     )
                     records += result.records
+                    complete = complete and not result.unread
                     if page >= result.pages:
                         break
+                else:
+                    complete = False
         except EvolutionError as error:
             logger.info("findMessages gave no answer", extra={"delivery": step.id, "reason": error.reason})
             return Answer(answered=False, canary=False)
-        return Answer(True, any(record.key_id == case.canary_id for record in records), tuple(records))
+        canary = complete and any(record.key_id == case.canary_id for record in records)
+        return Answer(True, canary, tuple(records))
 
     async def _record(self, step: Step, final: Final) -> None:
         row = await self._database.finalize(final)

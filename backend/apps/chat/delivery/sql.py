@@ -28,6 +28,7 @@ class Statements:
     take_over: str
     claim_verifying: str
     wake_instance: str
+    later: str
     now: str
 
 
@@ -166,6 +167,7 @@ WITH heads AS MATERIALIZED (
 )
 UPDATE chat_delivery d SET sweep_at = clock_timestamp() FROM heads WHERE d.id = heads.id
 """,
+    later="statement_timestamp() + %s * interval '1 s'",
     now="SELECT extract(epoch FROM clock_timestamp())::float8",
 )
 
@@ -274,6 +276,7 @@ WHERE instance_id = %(instance)s AND live
   AND NOT EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = chat_delivery.conversation_id AND e.live
                   AND e.seq < chat_delivery.seq)
 """,
+    later=_in("%s"),
     now="SELECT (julianday('now') - 2440587.5) * 86400.0",
 )
 

@@ -188,7 +188,7 @@ def _with(header: str) -> APIClient:
 
 
 def test_the_path_of_a_message_is_short(team: Team) -> None:
-    """Token with user and tenants, conversation, lock, message, place in the lane, delivery."""
+    """Token with user and tenants, conversation, place in the lane under its lock, message, delivery."""
     body = {"conversation": str(team.conversation.pk), "content": "Olá", "client_message_id": "q"}
     client = team.client
     with CaptureQueriesContext(connection) as queries:
@@ -199,7 +199,7 @@ def test_the_path_of_a_message_is_short(team: Team) -> None:
         for row in queries
         if not row["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))
     ]
-    assert len(said) == 6, said
+    assert len(said) == 5, said
 
 
 @pytest.mark.django_db(transaction=True)
