@@ -20,6 +20,7 @@ from apps.chat.delivery.enqueue import enqueue_delivery
 from apps.chat.delivery.lane import Busy, Final, Step
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import fingerprint
+from apps.chat.evolution.jids import canonical_key
 from apps.chat.models import (
     Attempt,
     Contact,
@@ -57,7 +58,7 @@ def make_conversation(instance: Instance | None = None, number: str | None = Non
     instance = instance or make_instance()
     jid = f"{number or 5511900000000 + next(_numbers)}@s.whatsapp.net"
     contact = Contact.objects.create(tenant_id=instance.tenant_id, phone=jid.partition("@")[0])
-    ContactJid.objects.create(tenant_id=instance.tenant_id, contact=contact, key=jid, jid=jid)
+    ContactJid.objects.create(tenant_id=instance.tenant_id, contact=contact, key=canonical_key(jid), jid=jid)
     return Conversation.objects.create(
         tenant_id=instance.tenant_id, instance=instance, contact=contact, remote_jid=jid
     )
