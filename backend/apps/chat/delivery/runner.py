@@ -114,7 +114,7 @@ class LaneRunner:
 
     async def _work(self, lane: _Lane) -> None:
         """One turn: one message, or the end of the lane."""
-        more = False
+        more = True  # whatever ended the turn, only an empty step ends the lane: its tokens must not be forgotten
         try:
             more = await self._turn(lane)
         finally:
