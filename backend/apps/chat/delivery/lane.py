@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Subquery
 
+from apps.chat.delivery import pipeline
 from apps.chat.delivery.sql import statements
 from apps.chat.models import Attempt, Delivery
 from apps.tenancy.secrets import unseal
@@ -119,8 +120,12 @@ JOIN chat_conversation c ON c.id = d.conversation_id
 JOIN chat_instance i ON i.id = d.instance_id
 JOIN tenancy_tenant t ON t.id = d.tenant_id
 LEFT JOIN chat_message q ON q.id = m.reply_to_id
-WHERE d.id IN ({marks})
 """
+# What a step of ours may have moved: a superset, of which the step's own answer picks.
+_STEPPED = f"""{_STEP_COLUMNS}
+WHERE d.conversation_id IN (SELECT value::uuid FROM jsonb_array_elements_text(%(lanes)s::jsonb))
+  AND d.live AND d.state = 1 AND d.owner_id = %(owner)s
+"""  # noqa: S608  (constant text)
 
 
 def _uuid(value: UUID | str) -> UUID:
@@ -129,7 +134,8 @@ def _uuid(value: UUID | str) -> UUID:
 
 def _read_steps(ids: Sequence[int]) -> list[Step]:
     with connection.cursor() as cursor:
-        cursor.execute(_STEP_COLUMNS.format(marks=", ".join(["%s"] * len(ids))), list(ids))
+        marks = ", ".join(["%s"] * len(ids))
+        cursor.execute(f"{_STEP_COLUMNS} WHERE d.id IN ({marks})", list(ids))
         return [_as_step(row) for row in cursor.fetchall()]
 
 
@@ -154,14 +160,18 @@ def step(lanes: Iterable[UUID], owner: int) -> list[Step | Busy]:
         "lease": settings.CHAT_SEND_LEASE_SECONDS,
         "settle": settings.CHAT_SEND_SETTLE_SECONDS,
     }
+    if connection.vendor == "postgresql":
+        rows, contents = pipeline.run([(sql.step, values), (_STEPPED, values)])
+        mine = {row[0] for row in rows if not row[2]}
+        steps = [_as_step(row) for row in contents if row[0] in mine]
+        return [*steps, *(Busy(_uuid(row[1])) for row in rows if row[2])]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.step, values)
-        rows = cursor.fetchall()
-        mine = [row[0] for row in rows if not row[2]]
-        if mine:
-            cursor.execute(sql.attempts, {"ids": json.dumps(mine)})
-        steps = _read_steps(mine) if mine else []
-    return [*steps, *(Busy(_uuid(row[1])) for row in rows if row[2])]
+        ids = [row[0] for row in cursor.fetchall()]
+        if not ids:
+            return []
+        cursor.execute(sql.attempts, {"ids": json.dumps(ids)})
+        return [*_read_steps(ids)]
 
 
 def _as_json(finals: Iterable[Final]) -> str:

@@ -55,17 +55,16 @@ WITH head AS MATERIALIZED (
     state = 1, fence = d.fence + 1, tries = d.tries + 1, attempts = d.attempts + 1, checks = 0, reason = '',
     owner_id = %(owner)s, wake_at = clock_timestamp() + %(lease)s * interval '1 s'
   FROM mine WHERE d.id = mine.id AND d.state = 0 AND d.wake_at <= statement_timestamp()
-  RETURNING d.id
+  RETURNING d.id, d.conversation_id, d.instance_id, d.attempts, d.fence, d.fingerprint
+), opened AS (
+  INSERT INTO chat_attempt (delivery_id, conversation_id, instance_id, n, fence, fingerprint, worker_id, step_at, reason)
+  SELECT id, conversation_id, instance_id, attempts, fence, fingerprint, %(owner)s, clock_timestamp(), '' FROM stepped
 )
-SELECT d.id, d.conversation_id, false FROM stepped JOIN chat_delivery d USING (id)
+SELECT id, conversation_id, false FROM stepped
 UNION ALL
 SELECT d.id, d.conversation_id, true FROM head JOIN chat_delivery d USING (id) WHERE head.id NOT IN (SELECT id FROM mine)
 """,
-    attempts="""
-INSERT INTO chat_attempt (delivery_id, conversation_id, instance_id, n, fence, fingerprint, worker_id, step_at, reason)
-SELECT id, conversation_id, instance_id, attempts, fence, fingerprint, owner_id, clock_timestamp(), ''
-FROM chat_delivery WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text(%(ids)s::jsonb))
-""",
+    attempts="",  # part of the step
     # T4 to T6, T10, T11: evidence (prov) needs no fence and no state, all else needs the fence of its step.
     # A row proven before is locked, too: the lock orders the writes to attempts and messages that follow.
     # An id that WhatsApp has rejected (T17) proves nothing any more, however late its answer comes.

@@ -155,12 +155,12 @@ def test_each_step_has_its_own_attempt_and_a_higher_fence() -> None:
 
 def test_a_step_that_cannot_write_its_attempt_did_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
     head = queue()
-    broken = lane.statements(connection.vendor)
-    monkeypatch.setattr(
-        lane,
-        "statements",
-        lambda _: type("S", (), {"step": broken.step, "attempts": "SELECT 1 FROM nothing"}),
-    )
+    whole = lane.statements(connection.vendor)
+    broken = {
+        name: getattr(whole, name).replace("INTO chat_attempt", "INTO nothing")
+        for name in ("step", "attempts")
+    }
+    monkeypatch.setattr(lane, "statements", lambda _: type("S", (), broken))
     with pytest.raises(Exception, match="nothing"), transaction.atomic():
         lane.step([head.conversation_id], 1)
     head.refresh_from_db()
