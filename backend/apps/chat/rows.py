@@ -15,10 +15,11 @@ from django.db.models import Field, Model
 from django.db.models.expressions import DatabaseDefault
 
 
-def insert(row: Model, **marks: tuple[str, Any]) -> None:
+def insert(row: Model, on_conflict: str = "", **marks: tuple[str, Any]) -> None:
     """INSERT a new instance; an automatic key is set on it. No signals are sent.
 
     Args:
+        on_conflict: what follows ON CONFLICT, in SQL that both databases understand.
         marks: for a column named by its attribute, the SQL that stands for its value and that SQL's one parameter.
     """
     columns = tuple(
@@ -33,7 +34,7 @@ def insert(row: Model, **marks: tuple[str, Any]) -> None:
         for field in columns
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_statement(type(row), columns, texts, automatic), values)
+        cursor.execute(_statement(type(row), columns, texts, automatic, on_conflict), values)
         if automatic:
             row.pk = cursor.fetchone()[0]
     row._state.adding, row._state.db = False, connection.alias
@@ -51,9 +52,15 @@ def _concrete(model: type[Model]) -> tuple[Field[Any, Any], ...]:
 
 @lru_cache(maxsize=256)
 def _statement(
-    model: type[Model], columns: tuple[Field[Any, Any], ...], marks: tuple[str, ...], automatic: bool
+    model: type[Model],
+    columns: tuple[Field[Any, Any], ...],
+    marks: tuple[str, ...],
+    automatic: bool,
+    conflict: str,
 ) -> str:
     quote = connection.ops.quote_name
     names = ", ".join(quote(str(field.column)) for field in columns)
     returning = f" RETURNING {quote(str(model._meta.pk.column))}" if automatic else ""
-    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({', '.join(marks)}){returning}"  # noqa: S608
+    conflict = f" ON CONFLICT {conflict}" if conflict else ""
+    table = quote(model._meta.db_table)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(marks)}){conflict}{returning}"  # noqa: S608

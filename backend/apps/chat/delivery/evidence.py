@@ -24,6 +24,7 @@ from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import fingerprint_of_record
 from apps.chat.models import Ack, Attempt, Conversation, Delivery, Evidence, Instance, Message
+from apps.chat.rows import insert
 
 State = Delivery.State
 Closed = Attempt.Closed
@@ -222,14 +223,14 @@ def _reject(message: Message, provider_id: str) -> None:
 
 
 def _park_ack(instance_id: UUID, provider_id: str, rank: int, error: bool) -> None:
-    with transaction.atomic():
-        row, made = Evidence.objects.select_for_update(no_key=True).get_or_create(
-            instance_id=instance_id, provider_id=provider_id, defaults={"ack": rank, "ack_error": error}
-        )
-        if not made and (rank > row.ack or (error and not row.ack_error)):
-            row.ack = max(row.ack, rank)
-            row.ack_error = row.ack_error or error
-            row.save(update_fields=["ack", "ack_error"])
+    """One statement: between a look and an insert, whoever binds the id may take the row away."""
+    row = Evidence(instance_id=instance_id, provider_id=provider_id, ack=rank, ack_error=error)
+    insert(
+        row,
+        on_conflict="""(instance_id, provider_id) DO UPDATE SET
+            ack = CASE WHEN excluded.ack > chat_evidence.ack THEN excluded.ack ELSE chat_evidence.ack END,
+            ack_error = (excluded.ack_error OR chat_evidence.ack_error)""",
+    )
 
 
 def attach_parked_acks(instance_id: UUID, provider_ids: Iterable[str]) -> list[Message]:
@@ -331,7 +332,9 @@ def conversations_of(instance: Instance, addresses: Iterable[str]) -> list[UUID]
     """The instance's conversations that any of these JIDs belongs to."""
     keys = {jids.canonical_key(address) for address in addresses if address}
     return list(
-        Conversation.objects.filter(instance=instance, contact__jids__key__in=keys)
+        Conversation.objects.filter(
+            instance=instance, contact__jids__tenant_id=instance.tenant_id, contact__jids__key__in=keys
+        )
         .distinct()
         .values_list("id", flat=True)
     )
