@@ -11,14 +11,18 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alrea_sense.settings")
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
-django.setup(set_prefix=False)
+try:
+    django.setup(set_prefix=False)
+except ImproperlyConfigured as problem:
+    sys.exit(f"{problem}")  # a wrong setting is one sentence, not a traceback
 
 from apps.chat import journal
 from apps.chat.consumers import EmbeddedConsumers, last_words
@@ -34,8 +38,8 @@ WEBHOOKS = "/api/chat/webhooks/"
 SWITCH_SECONDS = 0.0005
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 def consumers_wanted() -> bool:

@@ -72,7 +72,7 @@ class DirectHandler(ASGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        inner: View = self._get_response_async  # type: ignore[attr-defined]  (the stubs leave it out)
+        inner: View = self._get_response_async  # type: ignore[attr-defined] # the stubs leave it out
         self._answer = cast(View, convert_exception_to_response(partial(inner)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -280,14 +280,34 @@ class MarkReadWorker:
 # --- putting workers together ---------------------------------------------------------------------
 
 
-async def process_send_message_worker(engine: Engine, consumer: str, stop: asyncio.Event) -> None:
-    """One send worker, until `stop`."""
-    await SendWorker(engine, consumer).run(stop)
+async def process_send_message_worker(
+    consumer: str | None = None, *, engine: Engine | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """One send worker until `stop` (default: for ever), with an engine of its own unless one is given."""
+    await _one_worker(SendWorker, "send", consumer, engine, stop)
 
 
-async def process_mark_as_read_worker(engine: Engine, consumer: str, stop: asyncio.Event) -> None:
-    """One mark-as-read worker, until `stop`."""
-    await MarkReadWorker(engine, consumer).run(stop)
+async def process_mark_as_read_worker(
+    consumer: str | None = None, *, engine: Engine | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """One mark-as-read worker until `stop` (default: for ever), with an engine of its own unless one is given."""
+    await _one_worker(MarkReadWorker, "mark", consumer, engine, stop)
+
+
+async def _one_worker(
+    kind: type[SendWorker] | type[MarkReadWorker],
+    label: str,
+    consumer: str | None,
+    engine: Engine | None,
+    stop: asyncio.Event | None,
+) -> None:
+    stop = stop or asyncio.Event()
+    if engine is not None:
+        await kind(engine, consumer or f"{engine.presence.name}-{label}").run(stop)
+        return
+    await _setup_when_possible()
+    async with Engine(consumer) as own:
+        await kind(own, consumer or f"{own.presence.name}-{label}").run(stop)
 
 
 async def start_stream_workers(
@@ -317,10 +337,12 @@ async def start_stream_workers(
     await _setup_when_possible()
     async with Engine(prefix) as engine:
         workers = [
-            process_send_message_worker(engine, f"{prefix}-send-{n}", stop) for n in range(send_workers)
+            process_send_message_worker(f"{prefix}-send-{n}", engine=engine, stop=stop)
+            for n in range(send_workers)
         ]
         workers += [
-            process_mark_as_read_worker(engine, f"{prefix}-mark-{n}", stop) for n in range(mark_workers)
+            process_mark_as_read_worker(f"{prefix}-mark-{n}", engine=engine, stop=stop)
+            for n in range(mark_workers)
         ]
         if lists:
             from apps.chat.redis_consumer import start_redis_consumers
