@@ -57,7 +57,7 @@ class Sweeper:
 
     async def _sweep_once(self) -> bool:
         """Hand over what is due; True when there may be more and room for it."""
-        limit = min(self._room(), self._resolver.room, MOST_AT_ONCE)
+        limit = min(self._room(), MOST_AT_ONCE)
         if limit <= 0:
             return False
         due = await self._database.call(lambda: lane.sweep(limit))
@@ -68,8 +68,8 @@ class Sweeper:
     def _hand_over(self, row: Due) -> None:
         if row.state == State.QUEUED:
             self._add_lane(row.conversation_id, row.instance_id)
-        elif row.state in (State.SENDING, State.VERIFYING):
-            self._resolver.add(row.id)
+        elif row.state in (State.SENDING, State.VERIFYING) and self._resolver.room > 0:
+            self._resolver.add(row.id)  # else its alarm rings again: a full resolver must not hold up the lanes
 
     async def _probe(self, instance: Instance) -> None:
         why = await gate.probe(self._client, instance)

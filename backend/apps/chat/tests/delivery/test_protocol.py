@@ -377,11 +377,3 @@ def run(machine: Callable[[], Protocol], examples: int, *phases: Phase) -> None:
 @pytest.mark.timeout(600)
 def test_the_protocol_holds_in_any_order() -> None:
     run(Protocol, int(os.environ.get("PROTOCOL_EXAMPLES", "60")), Phase.generate, Phase.shrink)
-
-
-@pytest.mark.django_db
-def test_the_machine_finds_a_missing_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's own test: believing absence before it has settled must be caught."""
-    monkeypatch.setattr(Case, "settled", True)
-    with pytest.raises(AssertionError):
-        run(Protocol, 300, Phase.generate)
