@@ -10,7 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from alrea_sense import env
-from alrea_sense.redis_url import with_database
+from alrea_sense.redis_url import channel_host, checked, sentinels, with_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ALREA_VAR_DIR", str(BASE_DIR.parent / "var")))
@@ -93,23 +93,33 @@ if DEBUG and not EMBEDDED and not env.flag("ALLOW_DEBUG", False):
 
 # --- Redis: one server, one database number per use -----------------------------------------------
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
-CACHE_REDIS_URL = env.text("CACHE_REDIS_URL") or with_database(REDIS_URL, 0)
-CHANNELS_REDIS_URL = env.text("CHANNELS_REDIS_URL") or with_database(REDIS_URL, 1)
-CHAT_QUEUE_REDIS_URL = env.text("CHAT_QUEUE_REDIS_URL") or with_database(REDIS_URL, 2)
-CHAT_STREAM_REDIS_URL = env.text("CHAT_STREAM_REDIS_URL") or with_database(REDIS_URL, 3)
-CHAT_PACE_REDIS_URL = env.text("CHAT_PACE_REDIS_URL") or with_database(REDIS_URL, 4)
 
+
+def _redis(given: str, name: str, database: int) -> str:
+    """The URL of one use: its own, or `database` of REDIS_URL."""
+    return checked(given, name) if given else with_database(REDIS_URL, database)
+
+
+CACHE_REDIS_URL = _redis(env.text("CACHE_REDIS_URL"), "CACHE_REDIS_URL", 0)
+CHANNELS_REDIS_URL = _redis(env.text("CHANNELS_REDIS_URL"), "CHANNELS_REDIS_URL", 1)
+CHAT_QUEUE_REDIS_URL = _redis(env.text("CHAT_QUEUE_REDIS_URL"), "CHAT_QUEUE_REDIS_URL", 2)
+CHAT_STREAM_REDIS_URL = _redis(env.text("CHAT_STREAM_REDIS_URL"), "CHAT_STREAM_REDIS_URL", 3)
+CHAT_PACE_REDIS_URL = _redis(env.text("CHAT_PACE_REDIS_URL"), "CHAT_PACE_REDIS_URL", 4)
+
+_pool = {"pool_class": "apps.chat.redis_clients.SentinelPool"} if sentinels(CACHE_REDIS_URL) else {}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": CACHE_REDIS_URL,
-        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 1},
+        "LOCATION": [
+            CACHE_REDIS_URL
+        ],  # a list: Django splits a text at commas, which lists of sentinels have
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 1, **_pool},
     }
 }
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [CHANNELS_REDIS_URL], "prefix": "chat"},
+        "CONFIG": {"hosts": [channel_host(CHANNELS_REDIS_URL)], "prefix": "chat"},
     }
 }
 

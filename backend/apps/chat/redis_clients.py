@@ -2,18 +2,25 @@
 
 redis-py repeats a command whose answer was lost, which doubles an XADD and loses a popped item; retrying is ours to do.
 A blocking read's socket timeout is longer than its BLOCK, and no socket waits for ever (half-open connections hang).
+
+With a sentinel URL each new connection first asks the sentinels for the master. A failover breaks the old
+connections, or answers READONLY, which redis-py takes for the same: one call fails, the next finds the new master.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import threading
-from typing import Any
+from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from alrea_sense.redis_url import Sentinels, sentinels
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -33,16 +40,22 @@ def sync_client(url: str) -> redis.Redis:
     key = (os.getpid(), url)
     with _lock:
         if key not in _sync:
-            _sync[key] = redis.Redis.from_url(
-                url,
-                decode_responses=True,
-                max_connections=50,
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
-                health_check_interval=30,
-                retry=Retry(NoBackoff(), 0),
-            )
+            _sync[key] = _make_sync(url)
         return _sync[key]
+
+
+def _make_sync(url: str) -> redis.Redis:
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "max_connections": 50,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "health_check_interval": 30,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if sentinels(url):
+        return redis.Redis.from_pool(SentinelPool.from_url(url, **options))
+    return redis.Redis.from_url(url, **options)
 
 
 def async_client(url: str) -> redis.asyncio.Redis:
@@ -67,6 +80,8 @@ def _make_async(url: str, answer_seconds: float, connections: int) -> redis.asyn
         "socket_keepalive": True,
         "retry": AsyncRetry(NoBackoff(), 0),
     }
+    if sentinels(url):
+        return redis.asyncio.Redis.from_pool(AsyncSentinelPool.from_url(url, **options))
     return redis.asyncio.Redis.from_url(url, **options)
 
 
@@ -74,3 +89,73 @@ async def close_async_clients() -> None:
     """Close the running loop's clients: the last thing a process does with them."""
     for client in _async.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()
+
+
+# --- Sentinel -------------------------------------------------------------------------------------
+
+
+class _Sentinels(redis.sentinel.Sentinel):
+    """redis-py's, except that callers at the same time do not swap a sentinel out of the list for good."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Address and port of the service's master; MasterNotFoundError when no sentinel knows."""
+        mine = copy.copy(self)
+        mine.sentinels = list(self.sentinels)
+        found = redis.sentinel.Sentinel.discover_master(mine, service_name)  # type: ignore[no-untyped-call]
+        self.sentinels = mine.sentinels
+        return cast(tuple[str, int], found)
+
+
+class _AsyncSentinels(redis.asyncio.sentinel.Sentinel):
+    """`_Sentinels` for coroutines."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Address and port of the service's master; MasterNotFoundError when no sentinel knows."""
+        mine = copy.copy(self)
+        mine.sentinels = list(self.sentinels)
+        found = await redis.asyncio.sentinel.Sentinel.discover_master(mine, service_name)
+        self.sentinels = mine.sentinels
+        return cast(tuple[str, int], found)
+
+
+class SentinelPool(redis.sentinel.SentinelConnectionPool):
+    """Connections to a service's master, made from a sentinel URL; Django's cache names it as its pool class."""
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """A pool with redis-py's options, which those in the URL override; no retries unless they say so."""
+        found = _read(url)
+        retry = Retry(NoBackoff(), 0)
+        asking = _asking(retry) | found.sentinel
+        manager = _Sentinels(found.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        return cls(found.service, manager, **{"retry": retry, **options, **found.server})
+
+
+class AsyncSentinelPool(redis.asyncio.sentinel.SentinelConnectionPool):
+    """`SentinelPool` for coroutines; closes its connections to the sentinels too."""
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """A pool with redis-py's options, which those in the URL override; no retries unless they say so."""
+        found = _read(url)
+        retry = AsyncRetry(NoBackoff(), 0)
+        asking = _asking(retry) | found.sentinel
+        manager = _AsyncSentinels(found.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        return cls(found.service, manager, **{"retry": retry, **options, **found.server})
+
+    async def aclose(self) -> None:
+        """Close all connections, those to the sentinels included."""
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def _read(url: str) -> Sentinels:
+    found = sentinels(url)
+    if found is None:
+        raise ValueError("not the URL of sentinels")  # its text may hold a password
+    return found
+
+
+def _asking(retry: Any) -> dict[str, Any]:
+    """How a sentinel is asked: it answers at once or counts as gone, for the next one may know."""
+    return {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS, "retry": retry}
