@@ -1,6 +1,6 @@
 # Everything a person types. Works with any POSIX make; needs python3 3.11 or newer.
 .POSIX:
-.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill clean
+.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill measure clean
 
 PY = .venv/bin/python
 
@@ -49,6 +49,9 @@ migrations-check: install ## fail when a model change lacks its migration
 
 drill: install ## the long reliability drills (DRILL_ARGS="--fault kill-loop --seed 1")
 	@exec $(PY) backend/manage.py chat_drill $(DRILL_ARGS)
+
+measure: install ## how quick and how small an idle system is here (ARGS="--database postgresql")
+	@exec $(PY) scripts/measure.py $(ARGS)
 
 clean: ## forget the local data and caches; .venv stays
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -34,6 +34,8 @@ class send_message_to_evolution:
 
         Naming the conversation and instance saves a look-up. When Redis is away the sweeper is told instead.
         """
+        if conversation_id is not None and instance_id is not None:
+            Engine.nudge(UUID(str(conversation_id)), UUID(str(instance_id)))
         try:
             if settings.CHAT_SEND_TRANSPORT == "list":
                 redis_queue.enqueue_message(

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from apps.chat.delivery import announce, failpoints, gate, policy, sender, sweeper
+from apps.chat.delivery import announce, dead_letters, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.lane import Busy, Final, Finalized, Step
 from apps.chat.delivery.presence import Presence, process_name
@@ -50,6 +50,18 @@ class Engine:
         async with cls() as engine:
             yield engine
 
+    @classmethod
+    def nudge(cls, conversation_id: UUID, instance_id: UUID) -> None:
+        """Let an engine of this process look at a lane at once, from any thread.
+
+        A head start over the stream, whose entry is written all the same: this process may have no engine, no room, or
+        no time to live.
+        """
+        for loop, engine in list(_running.items()):
+            if engine._room() > 0:
+                with suppress(RuntimeError):  # the loop has just been closed
+                    loop.call_soon_threadsafe(engine.add_lane, conversation_id, instance_id)
+
     async def __aenter__(self) -> Self:
         self.database = DatabaseThread(lambda: self.presence.id)
         await self._patiently("register", self.presence.register)
@@ -61,6 +73,7 @@ class Engine:
         self._background = [
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
             asyncio.create_task(sweeper.run(sweep, self._stop), name="sweeper"),
+            asyncio.create_task(dead_letters.keep_agreeing(self._stop), name="dead letters"),
         ]
         _running.setdefault(asyncio.get_running_loop(), self)
         return self
@@ -159,6 +172,7 @@ class Engine:
         row = await self._record(final, began)
         failpoints.hit("finalize")
         announce.finalized(step, final, row)
+        await dead_letters.follow_soon(self.database, row)
         if row is not None and row.told_more:
             await self.database.call(lambda: announce.message_changed(step.message_id))
         logger.info(
