@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.chat import contacts, tasks
-from apps.chat.delivery import passport, person
+from apps.chat.delivery import dead_letters, passport, person
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
@@ -383,6 +383,7 @@ def discard(message: Message, failure_gen: int | None = None) -> None:
     failed = Delivery.objects.filter(message_id=message.pk, kind__in=SEND_KINDS, state=Delivery.State.FAILED)
     if failure_gen is not None:
         failed = failed.filter(failure_gen=failure_gen)
+    ids = list(failed.values_list("pk", flat=True))
     with transaction.atomic():
         if not failed.update(
             state=Delivery.State.CANCELLED,
@@ -392,6 +393,7 @@ def discard(message: Message, failure_gen: int | None = None) -> None:
         ):
             raise Conflict("The message is no dead letter any more.")
         passport.write(message.pk, "discarded")
+        transaction.on_commit(lambda: dead_letters.forget(ids))
         transaction.on_commit(lambda: publish(message.tenant_id, _status(message)))
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet, Subquery
 
-from apps.chat.delivery import lane
+from apps.chat.delivery import dead_letters, lane
 from apps.chat.delivery.lane import Final
 from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
@@ -96,7 +96,7 @@ def _candidates(
 
 def _bind(instance: Instance, attempt: Attempt, event: MessageEvent) -> Bound:
     delivery = Delivery.objects.get(pk=attempt.delivery_id)
-    lane.finalize(
+    done = lane.finalize(
         [
             Final(
                 id=delivery.id,
@@ -111,6 +111,7 @@ def _bind(instance: Instance, attempt: Attempt, event: MessageEvent) -> Bound:
             )
         ]
     )
+    dead_letters.follow(done)
     _take_ack(instance, event)
     attach_parked_acks(instance.id, [event.key_id])
     wake_rest(delivery.conversation_id, delivery.instance_id)
@@ -220,6 +221,7 @@ def _reject(message: Message, provider_id: str) -> None:
             failure_gen=delivery.failure_gen + 1,
             finished_at=lane.database_now(),
         )
+        transaction.on_commit(lambda: dead_letters.record([delivery.pk]))
 
 
 def _park_ack(instance_id: UUID, provider_id: str, rank: int, error: bool) -> None:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.chat.delivery import announce
+from apps.chat.delivery import announce, dead_letters
 from apps.chat.delivery.enqueue import next_seq
 from apps.chat.delivery.passport import write
 from apps.chat.delivery.wake import wake_lane
@@ -143,6 +143,7 @@ def replay(message_id: UUID, tenant_id: UUID, failure_gen: int | None = None) ->
             raise Conflict("This message has not failed, or somebody has sent it again already.")
         Message.objects.filter(pk=message_id).update(ack_error=False)
         write(message_id, "replayed")
+        transaction.on_commit(lambda: dead_letters.forget([delivery.pk]))
         _after(delivery)
     delivery.refresh_from_db()
     return delivery

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.chat.delivery import announce, evidence, lane
+from apps.chat.delivery import announce, dead_letters, evidence, lane
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
@@ -180,6 +180,7 @@ class Resolver:
         if final.state != State.VERIFYING:
             await self._database.call(lambda: note(step, final))
             announce.finalized(step, final, row)
+            await dead_letters.follow_soon(self._database, row)
             logger.info(
                 "verification ended", extra={"delivery": step.id, "state": row.state, "reason": final.reason}
             )
