@@ -43,7 +43,7 @@ class SendListWorker:
                     continue
                 text = await self._pop()
                 if text is not None:
-                    await self._take(text)
+                    await self._take(text, stop)
         finally:
             await self._client.aclose()
 
@@ -57,18 +57,18 @@ class SendListWorker:
         redis_queue.outage.worked()
         return str(item[1]) if item else None
 
-    async def _take(self, text: str) -> None:
+    async def _take(self, text: str, stop: asyncio.Event) -> None:
         try:
             message_id = UUID(str(redis_queue.decode(text).get("message_id")))
-        except ValueError:
+        except (ValueError, RecursionError):
             logger.warning("garbage on a list", extra={"queue": redis_queue.REDIS_QUEUE_SEND_MESSAGE})
             with suppress(QueueAway):
                 await redis_streams.push_to_dead_letter(
                     redis_queue.REDIS_QUEUE_SEND_MESSAGE, "garbage", detail="no message_id", size=len(text)
                 )
             return
-        places = await find_places(self._engine, [message_id])
-        if message_id in places:
+        places = await find_places(self._engine, [message_id], stop)
+        if places is not None and message_id in places:  # else the sweeper finds its row
             self._runner.add(*places[message_id])
 
 

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 256
 PAUSE_SECONDS = (0.2, 0.5, 1.0, 2.0)
+LOOK_UP_PAUSE_SECONDS = 1.0
 REMOVE_CONSUMERS_IDLE_MS = 600_000
 
 
@@ -138,9 +139,11 @@ class SendWorker:
         self._acknowledge = Acknowledger(self._stream)
         self._runner: LaneRunner = engine.new_runner(self._done)
         self._held: dict[str, Entry] = {}
+        self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until told to stop, then give back what is left."""
+        self._stop = stop
         acknowledging = asyncio.create_task(self._acknowledge.run())
         reclaiming = asyncio.create_task(self._reclaim_now_and_then(stop))
         try:
@@ -187,15 +190,19 @@ class SendWorker:
             except Garbage as error:
                 await bury(self._stream, entry, str(error))
         places = await self._look_up(wake_up for _, wake_up in wake_ups)
+        if places is None:
+            with suppress(*TROUBLE):
+                await streams.give_back(self._stream, [entry for entry, _ in wake_ups])
+            return
         for entry, wake_up in wake_ups:
             self._add(entry, wake_up, places)
 
-    async def _look_up(self, wake_ups: Iterable[WakeUp]) -> dict[UUID, tuple[UUID, UUID]]:
-        """Conversation and instance of messages whose entry does not name them."""
+    async def _look_up(self, wake_ups: Iterable[WakeUp]) -> dict[UUID, tuple[UUID, UUID]] | None:
+        """Conversation and instance of messages whose entry does not name them; None: told to stop meanwhile."""
         unknown = [
             w.message_id for w in wake_ups if w.message_id and not (w.conversation_id and w.instance_id)
         ]
-        return await find_places(self._engine, unknown) if unknown else {}
+        return await find_places(self._engine, unknown, self._stop) if unknown else {}
 
     def _add(self, entry: Entry, wake_up: WakeUp, places: dict[UUID, tuple[UUID, UUID]]) -> None:
         conversation, instance = wake_up.conversation_id, wake_up.instance_id
@@ -208,14 +215,18 @@ class SendWorker:
         self._runner.add(conversation, instance, [entry.id])
 
 
-async def find_places(engine: Engine, message_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """message -> (conversation, instance), tried again while the database is away."""
+async def find_places(
+    engine: Engine, message_ids: Sequence[UUID], stop: asyncio.Event
+) -> dict[UUID, tuple[UUID, UUID]] | None:
+    """message -> (conversation, instance), tried again while the database is away; None when `stop` came first."""
     while True:
         try:
             return await engine.database.call(lambda: _places(message_ids))
         except Exception as error:  # the database is away; the entries stay pending
             logger.warning("look-up again", extra={"error": type(error).__name__})
-            await asyncio.sleep(1.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_UP_PAUSE_SECONDS)
+                return None
 
 
 def _places(message_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
