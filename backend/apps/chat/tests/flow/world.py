@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -144,8 +144,10 @@ def build(env: Mapping[str, str]) -> Iterator[World]:
         yield World(env, stack)
 
 
-def events(socket: ClientConnection, until: str, within: float = 15) -> list[dict[str, Any]]:
-    """What the socket said, up to and with the first event that contains `until`."""
+def events(
+    socket: ClientConnection, until: Callable[[dict[str, Any]], bool], within: float = 15
+) -> list[dict[str, Any]]:
+    """What the socket said, up to and with the first event that `until` is true of."""
     heard: list[dict[str, Any]] = []
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
@@ -154,9 +156,9 @@ def events(socket: ClientConnection, until: str, within: float = 15) -> list[dic
         except TimeoutError:
             break
         heard.append(json.loads(text))
-        if until in text:
+        if until(heard[-1]):
             return heard
-    raise AssertionError(f"no event with {until!r} in {[event.get('type') for event in heard]}")
+    raise AssertionError(f"not among {[event.get('type') for event in heard]}")
 
 
 def spread(world: World, lanes: int) -> list[str]:
