@@ -13,6 +13,7 @@ from django.conf import settings
 
 from apps.chat import journal
 from apps.chat.realtime.broadcast import flush
+from apps.chat.redis_consumer import start_redis_consumers
 from apps.chat.stream_consumer import start_stream_workers
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ class EmbeddedConsumers:
         """Start them; a failure to start does not keep the server from serving."""
         self._task = asyncio.create_task(
             start_stream_workers(
-                settings.CHAT_ASGI_SEND_WORKERS, settings.CHAT_ASGI_MARK_WORKERS, lists=True, stop=self._stop
+                settings.CHAT_ASGI_SEND_WORKERS,
+                settings.CHAT_ASGI_MARK_WORKERS,
+                beside=lambda engine, stop: start_redis_consumers(engine=engine, stop=stop),
+                stop=self._stop,
             ),
             name="chat consumers",
         )

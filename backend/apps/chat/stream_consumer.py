@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -325,7 +325,7 @@ async def start_stream_workers(
     send_workers: int = 3,
     mark_workers: int = 2,
     *,
-    lists: bool = False,
+    beside: Callable[[Engine, asyncio.Event], Coroutine[Any, Any, None]] | None = None,
     consumer_prefix: str | None = None,
     stop: asyncio.Event | None = None,
     ready: asyncio.Event | None = None,
@@ -335,7 +335,7 @@ async def start_stream_workers(
     Args:
         send_workers, mark_workers: consumers of each stream; each send worker works CHAT_SEND_CONCURRENCY lanes.
         consumer_prefix: leads the consumers' names; default CHAT_STREAM_CONSUMER_NAME, else host-pid-boot.
-        lists: drain the lists of DB 2 as well, with the same engine.
+        beside: another worker to run around the same engine, such as the lists' consumers.
         ready: set once all of them read.
 
     Raises:
@@ -355,10 +355,8 @@ async def start_stream_workers(
             process_mark_as_read_worker(f"{prefix}-mark-{n}", engine=engine, stop=stop)
             for n in range(mark_workers)
         ]
-        if lists:
-            from apps.chat.redis_consumer import start_redis_consumers
-
-            workers.append(start_redis_consumers(engine=engine, stop=stop))
+        if beside is not None:
+            workers.append(beside(engine, stop))
         logger.info(
             "stream workers ready", extra={"worker": prefix, "send": send_workers, "mark": mark_workers}
         )
