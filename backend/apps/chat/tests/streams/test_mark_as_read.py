@@ -115,6 +115,7 @@ async def test_a_stop_leaves_no_consumer(
     worker: MarkReadWorker, running: Running, raw: redis.Redis, quick: Any
 ) -> None:
     place = quick.CHAT_STREAM_MARK_READ_NAME, quick.CHAT_STREAM_CONSUMER_GROUP
+    streams.enqueue_mark_as_read(uuid4(), uuid4())
     async with running(worker):
         await until(lambda: raw.xinfo_consumers(*place))
     assert raw.xinfo_consumers(*place) == []

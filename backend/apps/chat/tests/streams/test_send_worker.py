@@ -274,7 +274,7 @@ async def test_a_consumer_with_something_pending_is_never_removed(raw: redis.Red
     stream, name = quick.CHAT_STREAM_SEND_NAME, quick.CHAT_STREAM_CONSUMER_GROUP
     wake()
     raw.xreadgroup(name, "busy", {stream: ">"})
-    raw.xreadgroup(name, "idle", {stream: ">"}, block=1)
+    raw.xgroup_createconsumer(stream, name, "idle")
     await until(lambda: min(row["idle"] for row in raw.xinfo_consumers(stream, name)) > 20)
     assert await streams.remove_idle_consumers(stream, 10_000) == 0
     assert await streams.remove_idle_consumers(stream, 10) == 1
