@@ -8,13 +8,13 @@ from argparse import ArgumentParser
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 from django.db import transaction
 
 from apps.chat.models import Instance
+from apps.chat.webhook_registration import webhook_url
 from apps.chat.webhooks import SECRET_HEADER
 from apps.tenancy.models import ApiToken, Membership, Tenant, User
 
@@ -152,13 +152,12 @@ def _new_instance(tenant: Tenant, name: str, url: str, api_key: str | None) -> I
 
 
 def _answer(tenant: Tenant, user: User, instance: Instance | None) -> dict[str, str | None]:
-    path = f"/api/chat/webhooks/evolution/{instance.pk}/" if instance else ""
     return {
         "tenant_id": str(tenant.pk),
         "user_id": str(user.pk),
         "token": ApiToken.of(user),
         "instance_id": str(instance.pk) if instance else None,
-        "webhook_url": settings.PUBLIC_URL + path if instance else None,
+        "webhook_url": webhook_url(instance.pk) if instance else None,
         "webhook_header": SECRET_HEADER if instance else None,
         "webhook_secret": instance.webhook_secret if instance else None,
     }
