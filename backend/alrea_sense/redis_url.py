@@ -20,6 +20,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -129,7 +131,7 @@ def channel_host(url: str) -> str | dict[str, Any]:
     return {
         "master_name": found.service,
         "sentinels": list(found.hosts),
-        "sentinel_kwargs": found.sentinel,
+        "sentinel_kwargs": {"socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0), **found.sentinel},
         **found.server,
     }
 
@@ -164,4 +166,5 @@ def _split(url: str) -> SplitResult | None:
         return None
     if parts.scheme == "unix":
         return parts if parts.path.strip("/") else None
+    named = named and "," not in parts.netloc.rpartition("@")[2]
     return parts if named and re.fullmatch(r"/?\d*", parts.path) else None
