@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
 SCHEMES = ("redis", "rediss", "unix")
+CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
 SHAPE = (
     "redis://[:password@]host:6379/0, rediss://…, unix:///path/to/socket "
     "or sentinel://[:password@]host:26379,host2:26379/service"
@@ -79,8 +80,14 @@ def checked(url: str, name: str) -> str:
     """`url` itself, the value of the variable `name`.
 
     Raises:
-        ImproperlyConfigured: the URL is of no known shape. Its text is not repeated: it may hold a password.
+        ImproperlyConfigured: the URL is of no known shape, or a cluster's. Its text is not repeated: it may hold a
+            password.
     """
+    if url.partition("://")[0] in CLUSTER_SCHEMES:
+        raise ImproperlyConfigured(
+            f"{name} names a Redis Cluster, which is not supported: the cache, the figures of the streams and the "
+            "events for browsers need one server. Use redis:// or, for failover, sentinel://."
+        )
     if _split(url) is None and sentinels(url) is None:
         raise ImproperlyConfigured(
             f"{name} must look like {SHAPE}; write /?#@[] in a password as %2F and so on."

@@ -159,3 +159,16 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_repeated(url: str) ->
 )
 def test_an_address_holds_no_credential(url: str, expected: str) -> None:
     assert address(url) == expected
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster"])
+def test_a_cluster_is_refused_with_a_reason(scheme: str) -> None:
+    url = f"{scheme}://:secret@one:6379,two:6379/0"
+    with pytest.raises(
+        ImproperlyConfigured, match="REDIS_URL names a Redis Cluster, which is not"
+    ) as refused:
+        with_database(url, 2)
+    with pytest.raises(ImproperlyConfigured, match="CHAT_X_URL names a Redis Cluster, which is not"):
+        checked(url, "CHAT_X_URL")
+    assert "secret" not in str(refused.value)
+    assert address(url) == "?"
