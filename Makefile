@@ -3,6 +3,7 @@
 .PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill measure clean
 
 PY = .venv/bin/python
+DRILL_ARGS = --database both
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
@@ -47,7 +48,7 @@ format: install ## put the code into its form
 migrations-check: install ## fail when a model change lacks its migration
 	$(PY) backend/manage.py makemigrations --check --dry-run
 
-drill: install ## the long reliability drills (DRILL_ARGS="--fault kill-loop --seed 1")
+drill: install ## every reliability drill on both databases, about an hour (DRILL_ARGS="--fault kill-loop --seed 1")
 	@exec $(PY) backend/manage.py chat_drill $(DRILL_ARGS)
 
 measure: install ## how quick and how small an idle system is here (ARGS="--database postgresql")

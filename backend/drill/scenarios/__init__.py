@@ -1,0 +1,8 @@
+"""One function per fault. The numbers are those of the list of reliability."""
+
+from __future__ import annotations
+
+
+def load() -> None:
+    """Fill the registry."""
+    from drill.scenarios import workers  # noqa: F401
