@@ -347,29 +347,32 @@ def release(message: Message, *, send: bool) -> None:
 
 
 def edit(message: Message, content: str) -> None:
-    """Change the text of a message that has not left yet.
+    """Change the text of a message: at once while it waits, else at WhatsApp, behind what is on its way already.
 
     Raises:
         InvalidMessage: the text cannot be sent.
-        Conflict: it left already; a change at WhatsApp is not offered yet.
+        Conflict: it never went out, or is deleted.
     """
     _check_ours(message)
     check_text(content)
     if not person.edit(message.pk, message.tenant_id, content):
-        raise Conflict("The message has left already: its text can no longer be changed here.")
+        person.change_at_whatsapp(message.pk, message.tenant_id, content)
+        return
     changed = message_of(message.tenant_id, message.pk)
     publish(message.tenant_id, events.message_edited(changed))
 
 
 def delete(message: Message) -> str:
-    """Take back a message that has not left yet; answers as `cancel`.
+    """Take back a message: cancelled while it waits (answers as `cancel`), else deleted at WhatsApp ("pending").
 
     Raises:
-        Conflict: it left already, or a customer wrote it; deleting at WhatsApp is not offered yet.
+        Conflict: it never went out, is deleted, or a customer wrote it.
     """
+    _check_ours(message)
     delivery = delivery_of(message)
-    if delivery is None or delivery.state == Delivery.State.SENT:
-        raise Conflict("The message is at WhatsApp already: deleting it there is not offered yet.")
+    if delivery is not None and delivery.state == Delivery.State.SENT:
+        person.change_at_whatsapp(message.pk, message.tenant_id, None)
+        return "pending"
     return cancel(message)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.chat import redis_queue, redis_streams
-from apps.chat.delivery import lane
+from apps.chat.delivery import lane, person
 from apps.chat.delivery.engine import Engine
 from apps.chat.errors import NotFound, QueueAway
 from apps.chat.models import Message
@@ -54,6 +54,26 @@ def _ring(message_id: UUID | str, conversation_id: UUID | str | None) -> None:
         )
     if conversation_id is not None:
         lane.ring(UUID(str(conversation_id)))
+
+
+class edit_message:
+    """Producer: change a message's text, in its row while it waits, else at WhatsApp, in the lane's order."""
+
+    @staticmethod
+    def delay(message_id: UUID | str, new_content: str, edited_by_id: UUID | str | None = None) -> None:
+        """Ask for the edit.
+
+        Raises:
+            NotFound: there is no such message of ours.
+            Conflict: it never went out, or is deleted.
+        """
+        tenant_id = Message.objects.filter(pk=message_id).values_list("tenant_id", flat=True).first()
+        if tenant_id is None:
+            raise NotFound(f"There is no message {message_id}.")
+        pk = UUID(str(message_id))
+        if not person.edit(pk, tenant_id, new_content):
+            person.change_at_whatsapp(pk, tenant_id, new_content)
+        logger.info("edit asked for", extra={"message": str(pk), "by": str(edited_by_id or "")})
 
 
 def enqueue_mark_as_read(conversation_id: UUID | str, message_id: UUID | str) -> None:

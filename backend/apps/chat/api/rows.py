@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from apps.chat.models import Delivery, Message
+from apps.chat.models import Delivery, Instance, Message
 from apps.chat.realtime.shapes import SEND_KINDS, message_json
 
 Json = dict[str, Any]
@@ -21,7 +21,10 @@ def shown(message: Message, delivery: Delivery | None = None) -> Json:
     before = _lane(message.conversation_id).filter(seq__lt=delivery.seq)
     head = before.values_list("message_id", flat=True).first()
     held_by = str(head) if head else None
-    return message_json(message, delivery, held_by=held_by, position=before.count() if head else 0)
+    position = before.count() if head else 0
+    return message_json(
+        message, delivery, held_by=held_by, position=position, gate_reason=_gate_reason(message.instance_id)
+    )
 
 
 def shown_all(messages: Sequence[Message]) -> list[Json]:
@@ -31,9 +34,16 @@ def shown_all(messages: Sequence[Message]) -> list[Json]:
     head = (
         _lane(messages[0].conversation_id).values_list("message_id", flat=True).first() if waiting else None
     )
+    shut = _gate_reason(messages[0].instance_id) if waiting else ""
     return [
-        message_json(row, deliveries.get(row.pk), held_by=_held_by(row, deliveries, head)) for row in messages
+        message_json(row, deliveries.get(row.pk), held_by=_held_by(row, deliveries, head), gate_reason=shut)
+        for row in messages
     ]
+
+
+def _gate_reason(instance_id: UUID) -> str:
+    parked = Instance.objects.filter(pk=instance_id, gate=Instance.Gate.PARKED)
+    return parked.values_list("gate_reason", flat=True).first() or ""
 
 
 def _held_by(message: Message, deliveries: dict[UUID, Delivery], head: UUID | None) -> str | None:

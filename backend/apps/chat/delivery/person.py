@@ -12,7 +12,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from apps.chat.delivery import announce, dead_letters
-from apps.chat.delivery.enqueue import next_seq
+from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
+from apps.chat.delivery.lane import OWN_SENDS
 from apps.chat.delivery.passport import write
 from apps.chat.delivery.wake import wake_lane
 from apps.chat.errors import Conflict, NotFound
@@ -20,7 +21,6 @@ from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.models import Attempt, Delivery, Message
 
 State = Delivery.State
-OWN_SENDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
 
 
 def _delivery(message_id: UUID, tenant_id: UUID) -> Delivery:
@@ -81,6 +81,35 @@ def edit(message_id: UUID, tenant_id: UUID, text: str) -> bool:
         Message.objects.filter(pk=message_id).update(content=text, edited_at=Now())
         write(message_id, "edited_before_sending")
     return True
+
+
+def change_at_whatsapp(message_id: UUID, tenant_id: UUID, text: str | None) -> Delivery:
+    """Edit (with a text) or delete (None) a message that has left: a delivery of its own, at the end of the lane.
+
+    Raises:
+        NotFound: no such message of this tenant.
+        Conflict: it never went out, or is deleted.
+    """
+    with transaction.atomic():
+        sent = _delivery(message_id, tenant_id)
+        if sent.state not in (State.SENDING, State.VERIFYING, State.SENT):
+            raise Conflict("This message did not go out: there is nothing to change at WhatsApp.")
+        message = Message.objects.get(pk=message_id)
+        if message.deleted_at is not None:
+            raise Conflict("This message is deleted.")
+        kind = Delivery.Kind.DELETE if text is None else Delivery.Kind.EDIT
+        said = (
+            {"target_id": str(message_id)} if text is None else {"target_id": str(message_id), "text": text}
+        )
+        delivery = enqueue_delivery(
+            message,
+            kind=kind,
+            fingerprint=fingerprint(kind.name.lower(), **said),
+            payload=None if text is None else {"text": text},
+        )
+        write(message_id, f"{kind.name.lower()}_asked")
+        transaction.on_commit(lambda: wake_lane(delivery.conversation_id, delivery.instance_id))
+    return delivery
 
 
 def release(message_id: UUID, tenant_id: UUID, *, send: bool) -> None:

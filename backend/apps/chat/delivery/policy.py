@@ -7,12 +7,13 @@ Only what was certainly not sent is tried again. What is unclear goes to the res
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
 
 from django.conf import settings
 
-from apps.chat.delivery.lane import Final, Step
+from apps.chat.delivery.lane import OWN_SENDS, Final, Step
 from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.models import Attempt, Delivery
 
@@ -42,11 +43,20 @@ def backoff(tries: int) -> float:
 
 def decide(step: Step, outcome: Outcome) -> Final:
     """The record of one attempt's end (T3 to T6)."""
+    if step.kind not in OWN_SENDS:
+        return changed(step, outcome)
     if outcome.verdict is Verdict.ACCEPTED:
         return accepted(step, outcome)
     if outcome.verdict is Verdict.UNCLEAR:
         return unclear(step, outcome)
     return not_sent(step, outcome)
+
+
+def changed(step: Step, outcome: Outcome) -> Final:
+    """The end of an edit or a delete. Doing it again shows nothing twice, so an unclear one is just tried again."""
+    if outcome.verdict is not Verdict.ACCEPTED:
+        return not_sent(step, outcome)
+    return replace(accepted(step, outcome), prov=None)
 
 
 def accepted(step: Step, outcome: Outcome) -> Final:

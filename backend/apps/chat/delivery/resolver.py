@@ -135,8 +135,8 @@ class Resolver:
                 await self._look(step)
 
     async def _look(self, step: Step) -> None:
-        case = await self._database.call(lambda: open_case(step))
-        if case is None:  # no open attempt: nothing can have left
+        case = await self._database.call(lambda: open_case(step)) if step.kind in lane.OWN_SENDS else None
+        if case is None:  # nothing can have left, or doing it again shows nothing twice
             await self._record(step, absent(step))
             return
         answer = await self._ask(step, case)

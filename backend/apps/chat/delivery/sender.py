@@ -10,6 +10,7 @@ from django.conf import settings
 from apps.chat.delivery import failpoints
 from apps.chat.delivery.lane import Step
 from apps.chat.delivery.presence import Presence
+from apps.chat.evolution import changes
 from apps.chat.evolution.client import EvolutionClient, InstanceRef
 from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.models import Delivery
@@ -31,15 +32,20 @@ class SelfFence:
 async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome:
     """What came of the one POST of this step."""
     ref = InstanceRef(step.instance_name, step.base_url, step.api_key)
-    if step.kind != Delivery.Kind.TEXT:
-        return Outcome(Verdict.NOT_SENT, "kind_unknown", permanent=True)
-    return await client.send_text(
-        ref,
-        number=address_of(step.remote_jid),
-        text=step.content,
-        quoted_id=step.quoted_id or None,
-        gate=fence,
-    )
+    number = address_of(step.remote_jid)
+    if step.kind == Delivery.Kind.TEXT:
+        return await client.send_text(
+            ref, number=number, text=step.content, quoted_id=step.quoted_id or None, gate=fence
+        )
+    if step.target_id is None:
+        return Outcome(Verdict.NOT_SENT, "target_not_sent", permanent=True)
+    at = {"remote_jid": step.remote_jid, "key_id": step.target_id}
+    if step.kind == Delivery.Kind.EDIT:
+        text = (step.payload or {})["text"]
+        return await changes.edit_text(client, ref, number=number, text=text, gate=fence, **at)
+    if step.kind == Delivery.Kind.DELETE:
+        return await changes.delete_for_everyone(client, ref, gate=fence, **at)
+    return Outcome(Verdict.NOT_SENT, "kind_unknown", permanent=True)
 
 
 def address_of(remote_jid: str) -> str:

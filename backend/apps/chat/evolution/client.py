@@ -198,7 +198,7 @@ class EvolutionClient:
         payload: dict[str, object] = {"number": number, "text": text, "delay": 0, "linkPreview": False}
         if quoted_id:
             payload["quoted"] = {"key": {"id": quoted_id}}
-        return await self._send(ref, "sendText", payload, gate, to_group=is_group(number))
+        return await self.post_once(ref, "message", "sendText", payload, gate, to_group=is_group(number))
 
     async def connection_state(self, ref: InstanceRef) -> str | None:
         """Return open, connecting or close, as Evolution remembers it; None while it is still loading."""
@@ -259,20 +259,22 @@ class EvolutionClient:
         """Return the registered webhook (url, headers, enabled, events, …), None when there is none."""
         return mapping_of(await self._query(ref, "GET", "webhook", "find")) or None
 
-    async def _send(
+    async def post_once(
         self,
         ref: InstanceRef,
+        group: str,
         endpoint: str,
         payload: Mapping[str, object],
         gate: SendGate,
         *,
-        to_group: bool,
+        to_group: bool = False,
+        method: str = "POST",
     ) -> Outcome:
-        """Make one POST and turn whatever happens into an outcome."""
+        """Make one call that WhatsApp sees, and turn whatever happens into an outcome."""
         watch = _Watch(gate)
         try:
             async with asyncio.timeout(self._timeouts.send_total), self._slot(ref):
-                request = self._request(ref, "POST", "message", endpoint, payload, self._timeouts.read)
+                request = self._request(ref, method, group, endpoint, payload, self._timeouts.read)
                 request.extensions["trace"] = watch
                 status, body, wait = await self._exchange(request, _SEND_BODY_CAP)
         except _FencedError:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.chat.evolution.outcomes import REASONS
 from apps.chat.models import Conversation, Delivery, Message
+from apps.chat.reasons import in_words
 from apps.chat.status import message_status
 from apps.tenancy.models import User
 
@@ -27,8 +27,7 @@ def stamp(at: datetime | None) -> str | None:
 
 def reason_text(reason: str) -> Json | None:
     """The reason in words, per language; None when there is no reason or no words for it."""
-    words = REASONS.get(reason)
-    return {"en": words[0], "pt": words[1]} if words else None
+    return in_words(reason)
 
 
 def person(user: User | None) -> Json | None:
@@ -42,6 +41,7 @@ def message_json(
     *,
     held_by: str | None = None,
     position: int | None = None,
+    gate_reason: str = "",
 ) -> Json:
     """A message as callers see it.
 
@@ -50,8 +50,10 @@ def message_json(
         delivery: its own send, None for what we did not send.
         held_by: id of the message at the head of the lane, which this one waits for.
         position: how many deliveries of the lane leave before this one.
+        gate_reason: why nothing leaves through the instance at present, when that is so.
     """
-    reason = delivery.reason if delivery else ""
+    waiting = delivery is not None and delivery.state == Delivery.State.QUEUED
+    reason = (gate_reason if waiting and gate_reason else delivery.reason) if delivery else ""
     return {
         "id": str(message.pk),
         "conversation": str(message.conversation_id),

@@ -52,13 +52,22 @@ def test_editing_what_has_not_left(team: Team, method: str) -> None:
     assert response.json()["edited_at"]
 
 
-def test_editing_what_has_left_is_a_conflict(team: Team) -> None:
+def test_editing_what_has_left_is_a_delivery_of_its_own(team: Team) -> None:
     message = team.message("Ola")
     set_state(message.pk, State.SENT)
 
-    assert team.post(f"messages/{message.pk}/edit/", {"content": "Olá"}).status_code == 409
     assert team.post(f"messages/{message.pk}/edit/", {"content": " "}).status_code == 400
-    assert Message.objects.get(pk=message.pk).content == "Ola"
+    assert team.post(f"messages/{message.pk}/edit/", {"content": "Olá"}).status_code == 200
+    assert Message.objects.get(pk=message.pk).content == "Ola", "changed once WhatsApp has taken it"
+    edit = Delivery.objects.get(message=message, kind=Delivery.Kind.EDIT)
+    assert (edit.state, edit.payload) == (State.QUEUED, {"text": "Olá"})
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_editing_what_never_went_out_is_a_conflict(team: Team, state: int) -> None:
+    message = team.message("Ola")
+    set_state(message.pk, state)
+    assert team.post(f"messages/{message.pk}/edit/", {"content": "Olá"}).status_code == 409
 
 
 @pytest.mark.parametrize("method", ["post", "delete"])
@@ -70,7 +79,8 @@ def test_deleting(team: Team, method: str) -> None:
         return getattr(team.client, method)(f"/api/chat/messages/{message.pk}/delete/", format="json")
 
     assert delete(queued).json()["status"] == "cancelled"
-    assert delete(sent).status_code == 409
+    assert delete(sent).json()["result"] == "pending"
+    assert Delivery.objects.filter(message=sent, kind=Delivery.Kind.DELETE, state=State.QUEUED).count() == 1
 
 
 @pytest.mark.parametrize(("action", "status"), [("send", "queued"), ("discard", "cancelled")])
