@@ -23,6 +23,8 @@ from apps.chat.models import Attempt, Delivery
 from apps.tenancy.secrets import unseal
 
 State = Delivery.State
+# Sends that put a message of its own into the chat; the other kinds change one that is there.
+OWN_SENDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Step:
     api_key: str
     parks: int
     mode: str
+    target_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Step(delivery={self.id}, fence={self.fence}, attempt={self.attempts})"
@@ -113,7 +116,8 @@ _open_sealed = lru_cache(maxsize=1024)(unseal)
 _STEP_COLUMNS = """
 SELECT d.id, d.conversation_id, d.message_id, d.instance_id, d.tenant_id, d.kind, d.payload, d.fence, d.tries,
   d.attempts, d.checks, d.state, d.reason, m.content, coalesce(q.provider_id, m.quoted_provider_id),
-  c.remote_jid, i.name, i.base_url, i.api_key, i.gate_parks, t.delivery_mode
+  c.remote_jid, i.name, i.base_url, i.api_key, i.gate_parks, t.delivery_mode,
+  m.provider_id
 FROM chat_delivery d
 JOIN chat_message m ON m.id = d.message_id
 JOIN chat_conversation c ON c.id = d.conversation_id
