@@ -13,15 +13,17 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from apps.chat.delivery import announce, dead_letters, failpoints, gate, policy, sender, sweeper
+from apps.chat.delivery import announce, dead_letters, effects, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
-from apps.chat.delivery.lane import Busy, Final, Finalized, Step
+from apps.chat.delivery.lane import OWN_SENDS, Busy, Final, Finalized, Step
 from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
 from apps.chat.delivery.runner import BUSY_SECONDS, LaneRunner
 from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
 from apps.chat.evolution.outcomes import Outcome
+from apps.chat.models import Delivery
 
+State = Delivery.State
 logger = logging.getLogger(__name__)
 _running: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = WeakKeyDictionary()
 
@@ -172,6 +174,8 @@ class Engine:
         row = await self._record(final, began)
         failpoints.hit("finalize")
         announce.finalized(step, final, row)
+        if row is not None and step.kind not in OWN_SENDS:
+            await self._take_effect(step, row, final.reason)
         await dead_letters.follow_soon(self.database, row)
         if row is not None and row.told_more:
             await self.database.call(lambda: announce.message_changed(step.message_id))
@@ -186,6 +190,12 @@ class Engine:
                 "recorded": row is not None,
             },
         )
+
+    async def _take_effect(self, step: Step, row: Finalized, reason: str) -> None:
+        if row.state == State.SENT:
+            await self.database.call(lambda: effects.apply(step))
+        elif row.state == State.FAILED:
+            await self.database.call(lambda: effects.gave_up(step, reason))
 
     async def _tell_gate(self, step: Step, outcome: Outcome) -> None:
         try:
