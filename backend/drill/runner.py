@@ -15,7 +15,7 @@ from typing import Any
 from testing import servers
 
 from drill.database import Database, Databases, databases
-from drill.scenario import SCENARIOS, Drill, Scenario
+from drill.scenario import SCENARIOS, Drill, Scenario, Skipped
 from drill.times import Times
 from drill.world import World
 
@@ -132,6 +132,8 @@ def _run_guarded(
             _play(scenario, Drill(world, options.messages, options.seed, say), result)
     except servers.ServerMissing:
         raise
+    except Skipped as skipped:
+        result.skipped = str(skipped)
     except Exception as error:  # the next scenario must run, whatever this one met
         (directory / "drill.log").write_text(traceback.format_exc())
         sentence = str(error) if isinstance(error, AssertionError | servers.ServerError) else repr(error)
@@ -144,6 +146,8 @@ def _play(scenario: Scenario, drill: Drill, result: Result) -> None:
     result.figures, result.violations = drill.figures, drill.violations
     try:
         scenario.body(drill)
+    except Skipped:
+        raise
     except Exception:
         with contextlib.suppress(Exception):
             result.verdict = asdict(drill.verdict())

@@ -16,6 +16,11 @@ from drill.load import Lane, Ledger, Load, Poster
 from drill.oracle import Owed, Row, Verdict, judge, moving
 from drill.world import Plan, Tenant, World, phones
 
+
+class Skipped(Exception):
+    """The scenario cannot be played here; the text says why."""
+
+
 BOTH: Final = ("sqlite", "postgresql")
 _LOOK_EVERY = 0.25
 

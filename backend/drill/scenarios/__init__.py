@@ -5,4 +5,4 @@ from __future__ import annotations
 
 def load() -> None:
     """Fill the registry."""
-    from drill.scenarios import workers  # noqa: F401
+    from drill.scenarios import clocks, databases, instances, people, provider, redis, workers  # noqa: F401

@@ -44,10 +44,10 @@ def kill_loop(drill: Drill) -> None:
     drill.warm_up()
     kills = max(8, drill.messages // 40)
     workers = [drill.worker(), drill.worker()]
-    with drill.load(rate=drill.messages / (kills * 1.5)):
+    with drill.load(rate=drill.messages / (kills * 2)):
         for n in range(kills):
-            time.sleep(drill.rng.uniform(0.2, 1.5))
-            victim = workers[n % 2]
+            victim = workers[n % 2].wait_ready(60)
+            time.sleep(drill.rng.uniform(0.1, 1.2))
             victim.kill()
             drill.say(f"kill -9 number {n + 1} of {kills}")
             victim.launch()
