@@ -43,45 +43,56 @@ def webhook_url(instance_id: UUID) -> str:
     return f"{settings.PUBLIC_URL}/api/chat/webhooks/evolution/{instance_id}/"
 
 
-async def register_all(instance_ids: Sequence[UUID], *, only_check: bool = False) -> list[Registration]:
+def register_all(instance_ids: Sequence[UUID], *, only_check: bool = False) -> list[Registration]:
     """Register the webhook of each instance (unless `only_check`), read it back, and say how it stands."""
+    readable = [_read(instance_id) for instance_id in instance_ids]
+    return asyncio.run(_register_all(readable, only_check))
+
+
+def _read(instance_id: UUID) -> Instance | Registration:
+    """The row; when its credentials cannot be opened, that as the result."""
+    rows = Instance.objects.select_related("tenant")
+    try:
+        return rows.get(pk=instance_id)
+    except SecretUnreadable:
+        plain = rows.defer("api_key", "webhook_secret").get(pk=instance_id)
+        sentence = "its credentials cannot be opened: check SECRET_KEY and CHAT_SECRETS_KEYS"
+        return _standing(plain, False, "unusable", sentence)
+
+
+def _standing(instance: Instance, ok: bool, state: str, sentence: str) -> Registration:
+    return Registration(instance.pk, instance.name, instance.tenant.name, ok, state, sentence)
+
+
+async def _register_all(rows: Sequence[Instance | Registration], only_check: bool) -> list[Registration]:
     slots = asyncio.Semaphore(AT_ONCE)
     async with EvolutionClient(timeouts=Timeouts(query=ANSWER_SECONDS)) as client:
 
-        async def one(instance_id: UUID) -> Registration:
+        async def one(row: Instance | Registration) -> Registration:
+            if isinstance(row, Registration):
+                return row
             async with slots:
-                return await _register(client, instance_id, only_check=only_check)
+                return _standing(row, *await _register(client, row, only_check))
 
-        return list(await asyncio.gather(*(one(instance_id) for instance_id in instance_ids)))
+        return list(await asyncio.gather(*map(one, rows)))
 
 
-async def _register(client: EvolutionClient, instance_id: UUID, *, only_check: bool) -> Registration:
-    plain = await Instance.objects.values("name", "tenant__name", "base_url").aget(pk=instance_id)
-
-    def so(ok: bool, state: str, sentence: str) -> Registration:
-        return Registration(instance_id, plain["name"], plain["tenant__name"], ok, state, sentence)
-
-    try:
-        instance = await Instance.objects.aget(pk=instance_id)
-    except SecretUnreadable:
-        return so(
-            False, "unusable", "its credentials cannot be opened: check SECRET_KEY and CHAT_SECRETS_KEYS"
-        )
-    if problem := _unusable(instance):
-        return so(False, "unusable", problem)
+async def _register(client: EvolutionClient, instance: Instance, only_check: bool) -> tuple[bool, str, str]:
+    """ok, state and sentence of one instance."""
+    if wrong := _unusable(instance):
+        return False, "unusable", wrong
     ref = InstanceRef(instance.name, instance.base_url, instance.api_key)
     try:
         if not only_check:
             await _set(client, ref, instance)
         row = await client.find_webhook(ref)
     except EvolutionError as error:
-        return so(False, "unreachable", _why(error, ref))
+        return False, "unreachable", _why(error, ref)
     if row is None:
-        return so(False, "missing", "no webhook is registered: nothing that happens in WhatsApp reaches us")
+        return False, "missing", "no webhook is registered: nothing that happens in WhatsApp reaches us"
     if differences := differing(row, instance):
-        return so(False, "differs", f"what Evolution has differs: {', '.join(differences)}")
-    note = _note(row, instance)
-    return so(True, "right" if only_check else "registered", f"{webhook_url(instance_id)}{note}")
+        return False, "differs", f"what Evolution has differs: {', '.join(differences)}"
+    return True, "right" if only_check else "registered", webhook_url(instance.pk) + _note(row, instance)
 
 
 async def _set(client: EvolutionClient, ref: InstanceRef, instance: Instance) -> None:
@@ -105,8 +116,8 @@ def _why(error: EvolutionError, ref: InstanceRef) -> str:
         "unauthorized": "Evolution refuses the API key",
         "instance_missing": "Evolution has no instance of this name",
     }
-    words_for_it = words.get(error.reason) or REASONS.get(error.reason, (error.reason,))[0].rstrip(".")
-    return f"{words_for_it} (at {ref.address}{status}, {error.reason})"
+    said = words.get(error.reason) or REASONS.get(error.reason, (error.reason,))[0].rstrip(".")
+    return f"{said} (at {ref.address}{status}, {error.reason})"
 
 
 def differing(row: Mapping[str, object], instance: Instance) -> list[str]:

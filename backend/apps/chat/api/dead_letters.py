@@ -20,6 +20,7 @@ from apps.chat.api.base import ChatViews, id_param, text_param
 from apps.chat.api.pagination import page
 from apps.chat.api.parsing import checked
 from apps.chat.api.rows import shown
+from apps.chat.delivery.dead_letters import forgetting_together
 from apps.chat.errors import Conflict, NotFound
 from apps.chat.models import Delivery
 from apps.chat.realtime.shapes import SEND_KINDS, message_json, reason_text, stamp
@@ -81,7 +82,8 @@ class DeadLetterViews(ChatViews):
         wanted = checked(schemas.BulkReplay, request.data)
         matching = self._matching(wanted)
         chosen = list(matching.order_by("conversation_id", "seq")[: wanted["limit"]])
-        replayed = [] if wanted["dry_run"] else [row.message_id for row in chosen if _replayed(row)]
+        with forgetting_together():
+            replayed = [] if wanted["dry_run"] else [row.message_id for row in chosen if _replayed(row)]
         return Response(
             {
                 "dry_run": wanted["dry_run"],

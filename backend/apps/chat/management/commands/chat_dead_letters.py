@@ -23,9 +23,8 @@ from apps.chat.api.timeline import timeline
 from apps.chat.dead_letter_office import Failed, Preview, Wanted
 from apps.chat.delivery import dead_letters
 from apps.chat.errors import QueueAway
-from apps.chat.evolution.reasons import REASONS
 from apps.chat.models import Delivery, Message
-from apps.chat.realtime.shapes import SEND_KINDS, stamp
+from apps.chat.realtime.shapes import SEND_KINDS, reason_text, stamp
 from apps.chat.redis_dead_letters import DeadLetter
 from apps.tenancy.models import Tenant
 
@@ -321,12 +320,12 @@ def _since(text: str) -> datetime:
 
 
 def _row_json(row: Failed) -> Json:
-    words = REASONS.get(row.reason)
+    words = reason_text(row.reason)
     return {
         "message_id": str(row.message_id),
         "failed_at": stamp(row.failed_at),
         "reason": row.reason,
-        "reason_text": words[0] if words else None,
+        "reason_text": words["en"] if words else None,
         "attempts": row.attempts,
         "failure_gen": row.failure_gen,
         "tenant": row.tenant,

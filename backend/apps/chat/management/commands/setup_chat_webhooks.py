@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from typing import Any
@@ -32,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             ids = _chosen(options["instance"], options["tenant"])
-            found = asyncio.run(register_all(ids, only_check=options["check"]))
+            found = register_all(ids, only_check=options["check"])
         except DatabaseError as error:
             raise CommandError(f"The database does not answer ({type(error).__name__}).") from None
         self._print(found, as_json=options["json"])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
+from testing.waiting import eventually_async
 
 from apps.chat import actions, redis_dead_letters, redis_streams
-from apps.chat.delivery import dead_letters, evidence, lane, policy
+from apps.chat.delivery import dead_letters, evidence, sender
 from apps.chat.delivery.dead_letters import Reconciled
 from apps.chat.delivery.engine import Engine
+from apps.chat.delivery.resolver import absent
 from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.models import Delivery, Message
 from apps.chat.redis_dead_letters import DeadLetter
@@ -45,16 +48,23 @@ def failed(conversation: Any = None, reason: str = "not_on_whatsapp") -> Deliver
     return Delivery.objects.select_related("message", "conversation", "instance").get(pk=delivery.pk)
 
 
-async def test_a_permanent_failure_leaves_one_entry_with_metadata_and_nothing_said() -> None:
-    delivery = await asyncio.to_thread(factories.queue, None, TEXT)
-    async with Engine("dead-letters") as engine:
-        step = await engine.database.step(delivery.conversation_id)
-        assert isinstance(step, lane.Step)
-        refusal = Outcome(Verdict.NOT_SENT, "not_on_whatsapp", permanent=True)
-        row = await engine.database.finalize(policy.decide(step, refusal))
-        await dead_letters.follow_soon(engine.database, row)
+def test_a_permanent_failure_leaves_one_entry_with_metadata_and_nothing_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delivery = factories.queue(None, TEXT)
 
-    (letter,) = await asyncio.to_thread(letters)
+    async def refused(*args: object) -> Outcome:
+        return Outcome(Verdict.NOT_SENT, "not_on_whatsapp", permanent=True)
+
+    monkeypatch.setattr(sender, "send", refused)
+
+    async def work() -> None:
+        async with Engine("dead-letters") as engine:
+            await engine.work(delivery.conversation_id)
+
+    asyncio.run(work())
+
+    (letter,) = letters()
     fields = dict(letter.metadata)
     assert (letter.source, letter.reason) == (settings.CHAT_STREAM_SEND_NAME, "not_on_whatsapp")
     times = [fields.pop(name) for name in ("first_attempt_at", "last_attempt_at", "failed_at")]
@@ -167,12 +177,42 @@ def test_reconcile_adds_what_is_missing_and_removes_what_is_stale_or_double() ->
     assert dead_letters.reconcile() == Reconciled(0, 0)
 
 
-async def test_reconcile_leaves_entries_without_a_row_to_people() -> None:
-    await redis_streams.push_to_dead_letter(settings.CHAT_STREAM_SEND_NAME, "garbage", entry="1-1", size=9)
+def test_reconcile_leaves_entries_without_a_row_to_people() -> None:
+    asyncio.run(redis_streams.push_to_dead_letter(settings.CHAT_STREAM_SEND_NAME, "garbage", entry="1-1"))
 
-    assert await asyncio.to_thread(dead_letters.reconcile) == Reconciled(0, 0)
-    (letter,) = await asyncio.to_thread(letters)
+    assert dead_letters.reconcile() == Reconciled(0, 0)
+    (letter,) = letters()
     assert (letter.delivery_id, letter.reason) == (None, "garbage")
+
+
+def test_the_resolver_at_the_cap_leaves_an_entry() -> None:
+    delivery = factories.queue()
+    step = factories.stepped(delivery.conversation)
+    factories.write(factories.unclear(step))
+    claimed = factories.claim(delivery)
+    assert claimed is not None
+
+    async def conclude() -> None:
+        async with Engine("resolver") as engine:
+            await engine.resolver._record(claimed, replace(absent(claimed), state=State.FAILED, wait=None))
+
+    asyncio.run(conclude())
+
+    (letter,) = letters()
+    assert (letter.delivery_id, letter.reason) == (delivery.pk, "not_sent_after_check")
+
+
+def test_a_worker_reconciles_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = failed()
+    monkeypatch.setattr(dead_letters, "RECONCILE_SECONDS", 0.2)
+
+    async def live() -> None:
+        async with Engine("reconciler"):
+            await eventually_async(lambda: asyncio.to_thread(letters), 5, "the notice to be put up")
+
+    asyncio.run(live())
+
+    assert shown() == [delivery.pk]
 
 
 def test_reconcile_survives_a_flush_and_comes_to_rest_at_the_bound(
