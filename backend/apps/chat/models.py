@@ -50,6 +50,22 @@ class Instance(models.Model):
         default=0, help_text="Times parked since the last accepted send."
     )
     probe_at = models.DateTimeField(null=True, blank=True, help_text="When a parked instance is asked again.")
+    throttles = models.PositiveSmallIntegerField(
+        db_default=0, help_text="Rate-limit answers in a row, as of the last one."
+    )
+    throttled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When WhatsApp last asked to slow down."
+    )
+    cold_day = models.DateField(null=True, blank=True, help_text="The day (UTC) that cold_sent counts.")
+    cold_sent = models.PositiveIntegerField(
+        db_default=0, help_text="Sends of that day to contacts who never wrote."
+    )
+    cold_error_at = models.DateTimeField(
+        null=True, blank=True, help_text="When WhatsApp last rejected a send to a contact who never wrote."
+    )
+    cold_held_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then nothing goes to contacts who never wrote."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -16,9 +16,11 @@ from django.conf import settings
 from apps.chat.delivery import announce, dead_letters, effects, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.lane import OWN_SENDS, Busy, Final, Finalized, Step
+from apps.chat.delivery.pacing import Pacer
 from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
 from apps.chat.delivery.runner import BUSY_SECONDS, LaneRunner
+from apps.chat.delivery.slots import Slots, instance_of
 from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
 from apps.chat.evolution.outcomes import Outcome
 from apps.chat.models import Delivery
@@ -37,6 +39,7 @@ class Engine:
 
     def __init__(self, name: str | None = None) -> None:
         self.presence = Presence(name or process_name())
+        self.pacer = Pacer()
         self._stop = asyncio.Event()
         self._runners: list[LaneRunner] = []
         self._background: list[asyncio.Task[None]] = []
@@ -66,6 +69,7 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self.database = DatabaseThread(lambda: self.presence.id)
+        self._slots = Slots(self.database)
         await self._patiently("register", self.presence.register)
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
         total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
@@ -104,7 +108,7 @@ class Engine:
         clean = await asyncio.gather(*(runner.stop(grace) for runner in self._runners))
         await self.resolver.stop(min(grace, 2.0))
         await asyncio.gather(*self._background)
-        await self.client.aclose()
+        await asyncio.gather(self.client.aclose(), self.pacer.stop(), self._slots.stop())
         try:
             await self.database.call(self.presence.leave)
         except Exception as failure:  # the database is away: the heartbeat's age says the same, later
@@ -132,6 +136,8 @@ class Engine:
             deliver=self.deliver,
             done=done,
             concurrency=settings.CHAT_SEND_CONCURRENCY,
+            pacer=self.pacer if self.pacer.on else None,
+            put_off=self._slots.put_off,
         )
         self._runners.append(runner)
         return runner
@@ -146,15 +152,28 @@ class Engine:
 
     async def work(self, conversation_id: UUID) -> None:
         """Work one lane, here and now, until it has nothing to give."""
-        while not self._stop.is_set():
+        instance_id = await self.database.call(lambda: instance_of(conversation_id))
+        while await self._permitted(instance_id):
             began = time.monotonic()
             step = await self.database.step(conversation_id)
+            if step is None or isinstance(step, Busy):
+                self.pacer.give_back(instance_id, 1)
             if step is None:
                 return
             if isinstance(step, Busy):
                 await asyncio.sleep(BUSY_SECONDS)
             else:
                 await self.deliver(step, began)
+
+    async def _permitted(self, instance_id: UUID | None) -> bool:
+        """Wait for the instance's turn; False when we stop before it comes."""
+        while not self._stop.is_set():
+            grant = await self.pacer.take(instance_id, 1)
+            if grant.permits:
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), grant.wait)
+        return False
 
     async def deliver(self, step: Step, began: float) -> None:
         """One stepped row: send it and record what came of it."""

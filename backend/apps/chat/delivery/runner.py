@@ -2,7 +2,8 @@
 
 A lane is added with the tokens (stream entries, list items) that asked for it. Its tokens are given back only after a
 step that began after they came found nothing more to do, so whatever they announced was seen. After each message a lane
-goes to the back of its instance's queue, and instances take turns: a bulk of one never delays another.
+goes to the back of its instance's queue, and instances take turns: a bulk of one never delays another. An instance with
+a pace has its turn when it has a permit; of its lanes only a few seconds' worth stay in memory, the others are put off.
 """
 
 from __future__ import annotations
@@ -10,45 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from apps.chat.delivery.lane import Busy, Step
+from apps.chat.delivery.pacing import Pacer
+from apps.chat.delivery.turns import Lane, PacedTurns, Turns
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 0.02
 TROUBLE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-@dataclass(slots=True)
-class _Lane:
-    id: UUID
-    turn: Hashable
-    tokens: list[str] = field(default_factory=list)
-    again: bool = False
-
-
-class _Turns:
-    """Round robin over instances; within one, first come first served."""
-
-    def __init__(self) -> None:
-        self._queues: dict[Hashable, deque[_Lane]] = {}
-
-    def push(self, lane: _Lane) -> None:
-        self._queues.setdefault(lane.turn, deque()).append(lane)
-
-    def pop(self) -> _Lane | None:
-        if not self._queues:
-            return None
-        turn = next(iter(self._queues))
-        queue = self._queues.pop(turn)
-        lane = queue.popleft()
-        if queue:
-            self._queues[turn] = queue  # to the back of the round
-        return lane
 
 
 class LaneRunner:
@@ -59,6 +32,8 @@ class LaneRunner:
         deliver: sends a stepped row and records its outcome; told when the step was begun (monotonic seconds).
         done: gives back tokens whose lanes have nothing more to do.
         capacity: lanes held in memory at most; `room` tells how many more are welcome.
+        pacer: gives permits to send, one for each message; None for no pace.
+        put_off: told of a lane that found no room at its instance's pace, and in how many seconds to offer it again.
     """
 
     def __init__(
@@ -69,18 +44,24 @@ class LaneRunner:
         done: Callable[[list[str]], None],
         concurrency: int,
         capacity: int = 4096,
+        pacer: Pacer | None = None,
+        put_off: Callable[[UUID, float], None] | None = None,
     ) -> None:
         self._step, self._deliver, self._done = step, deliver, done
         self._concurrency, self._capacity = concurrency, capacity
-        self._lanes: dict[UUID, _Lane] = {}
-        self._turns = _Turns()
+        self._put_off = put_off or (lambda conversation_id, seconds: None)
+        self._lanes: dict[UUID, Lane] = {}
+        self._turns = Turns() if pacer is None else PacedTurns(pacer, self._start_more, concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     @property
     def room(self) -> int:
-        """How many more lanes may be added."""
-        return 0 if self._stopping else max(0, self._capacity - len(self._lanes))
+        """How many more lanes may be added. Those that wait for their instance's pace take no room from others."""
+        if self._stopping:
+            return 0
+        resting = min(self._turns.resting, 4 * self._capacity)
+        return max(0, self._capacity + resting - len(self._lanes))
 
     @property
     def in_flight(self) -> int:
@@ -88,10 +69,19 @@ class LaneRunner:
         return len(self._tasks)
 
     def add(self, conversation_id: UUID, turn: Hashable, tokens: Iterable[str] = ()) -> None:
-        """Take a lane in, or remember that a lane in hand must be stepped once more."""
+        """Take a lane in, or remember that a lane in hand must be stepped once more.
+
+        A lane that would only wait in a long queue for its instance's pace is put off, and its tokens given back: its
+        row's own alarm offers it again.
+        """
         lane = self._lanes.get(conversation_id)
         if lane is None:
-            lane = self._lanes[conversation_id] = _Lane(conversation_id, turn)
+            slot = self._turns.slot(turn)
+            if slot is not None:
+                self._put_off(conversation_id, slot)
+                self._done(list(tokens))
+                return
+            lane = self._lanes[conversation_id] = Lane(conversation_id, turn)
             self._turns.push(lane)
         lane.tokens.extend(tokens)
         lane.again = True
@@ -112,9 +102,10 @@ class LaneRunner:
             logger.error("a lane stopped on an unknown error", exc_info=task.exception())
         self._start_more()
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         """One turn: one message, or the end of the lane."""
         more = True  # whatever ended the turn, only an empty step ends the lane: its tokens must not be forgotten
+        lane.sending = False
         try:
             more = await self._turn(lane)
         finally:
@@ -122,8 +113,10 @@ class LaneRunner:
                 self._turns.push(lane)
             else:
                 self._lanes.pop(lane.id, None)
+            if not lane.sending:
+                self._turns.unused(lane.turn)
 
-    async def _turn(self, lane: _Lane) -> bool:
+    async def _turn(self, lane: Lane) -> bool:
         """Returns whether the lane may have more to do."""
         for pause in (*TROUBLE_SECONDS, None):
             lane.again = False
@@ -143,6 +136,7 @@ class LaneRunner:
                 tokens, lane.tokens = lane.tokens[:seen], lane.tokens[seen:]
                 self._done(tokens)
                 return False
+            lane.sending = True
             await self._deliver(step, began)
             return True
         return True
@@ -150,6 +144,7 @@ class LaneRunner:
     async def stop(self, grace: float) -> bool:
         """Start nothing more and wait for what is in flight; True when all of it ended within `grace` seconds."""
         self._stopping = True
+        self._turns.close()
         if not self._tasks:
             return True
         _, pending = await asyncio.wait(self._tasks, timeout=grace)

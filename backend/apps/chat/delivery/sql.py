@@ -28,6 +28,8 @@ class Statements:
     take_over: str
     claim_verifying: str
     wake_instance: str
+    put_off: str
+    hold_stale: str
     later: str
     now: str
 
@@ -166,6 +168,31 @@ WITH heads AS MATERIALIZED (
 )
 UPDATE chat_delivery d SET sweep_at = clock_timestamp() FROM heads WHERE d.id = heads.id
 """,
+    put_off="""
+WITH heads AS MATERIALIZED (
+  SELECT (SELECT h.id FROM chat_delivery h WHERE h.conversation_id = x.lane AND h.live ORDER BY h.seq LIMIT 1) AS id, x.wait
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(lane uuid, wait float8)
+), mine AS MATERIALIZED (
+  SELECT d.id, heads.wait FROM heads JOIN chat_delivery d ON d.id = heads.id
+  WHERE d.state = 0 FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE chat_delivery d SET sweep_at = clock_timestamp() + mine.wait * interval '1 s' FROM mine WHERE d.id = mine.id
+""",
+    # What a person has released or replayed since is as fresh as that decision.
+    hold_stale="""
+WITH old AS MATERIALIZED (
+  SELECT d.id FROM chat_delivery d
+  WHERE d.instance_id = %(instance)s AND d.live AND d.state = 0 AND d.kind IN (0, 4)
+    AND d.created_at < statement_timestamp() - %(age)s * interval '1 s'
+    AND NOT EXISTS (SELECT 1 FROM chat_passportentry p WHERE p.message_id = d.message_id
+                    AND p.event IN ('released', 'replayed')
+                    AND p.at >= statement_timestamp() - %(age)s * interval '1 s')
+  ORDER BY d.id FOR NO KEY UPDATE OF d
+)
+UPDATE chat_delivery d SET state = 3, reason = 'stale', fence = d.fence + 1
+FROM old WHERE d.id = old.id AND d.state = 0
+RETURNING d.message_id
+""",
     later="statement_timestamp() + %s * interval '1 s'",
     now="SELECT extract(epoch FROM clock_timestamp())::float8",
 )
@@ -274,6 +301,20 @@ UPDATE chat_delivery SET sweep_at = {_NOW}
 WHERE instance_id = %(instance)s AND live
   AND NOT EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = chat_delivery.conversation_id AND e.live
                   AND e.seq < chat_delivery.seq)
+""",
+    put_off=f"""
+UPDATE chat_delivery SET sweep_at = {_in("v.wait")}
+FROM (SELECT (SELECT h.id FROM chat_delivery h WHERE h.conversation_id = value->>'lane' AND h.live
+              ORDER BY h.seq LIMIT 1) AS head, value->>'wait' AS wait
+      FROM json_each(%(rows)s)) v
+WHERE chat_delivery.id = v.head AND chat_delivery.state = 0
+""",
+    hold_stale=f"""
+UPDATE chat_delivery SET state = 3, reason = 'stale', fence = fence + 1
+WHERE instance_id = %(instance)s AND live AND state = 0 AND kind IN (0, 4) AND created_at < {_in("-1 * %(age)s")}
+  AND NOT EXISTS (SELECT 1 FROM chat_passportentry p WHERE p.message_id = chat_delivery.message_id
+                  AND p.event IN ('released', 'replayed') AND p.at >= {_in("-1 * %(age)s")})
+RETURNING message_id
 """,
     later=_in("%s"),
     now="SELECT (julianday('now') - 2440587.5) * 86400.0",
