@@ -218,7 +218,7 @@ def check_journal() -> Iterator[Finding]:
         yield problem(
             "journal",
             f"could not be applied: {several(words, 3)}",
-            "set their state to NEW in /admin/ once the cause is gone: applying twice does no harm",
+            "remove the cause, then apply them again as docs/operations.md says",
         )
     if not words and not found["count"]:
         yield ok("journal", "all webhooks are applied")
