@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, register_converter
 
 from apps.chat import webhooks
 from apps.chat.api.conversations import ConversationViews
@@ -17,7 +17,26 @@ app_name = "chat"
 _CONVERSATION = "conversations/<uuid:pk>/"
 _MESSAGE = "messages/<uuid:pk>/"
 _DEAD_LETTER = "dead-letters/<uuid:pk>/"
-_WEBHOOK = "webhooks/evolution/<uuid:instance_id>/"
+_WEBHOOK = "webhooks/evolution/<uuid:instance_id>"
+
+
+class EventName:
+    """What Evolution puts behind a webhook's URL: nothing, or an event's name with any slashes around it.
+
+    It joins the two by plain concatenation, so that "…/<id>/" gives "…/<id>//messages-upsert". A 404 for any of these
+    spellings would lose the event for good.
+    """
+
+    regex = r"/+[^/]*/*"
+
+    def to_python(self, value: str) -> str:
+        return value.strip("/")
+
+    def to_url(self, value: str) -> str:
+        return f"/{value}/" if value else "/"
+
+
+register_converter(EventName, "event_name")
 
 urlpatterns: list[URLPattern] = [
     path("conversations/", ConversationViews.as_view({"get": "list"})),
@@ -46,5 +65,5 @@ urlpatterns: list[URLPattern] = [
     path("reactions/queues/status/", QueueViews.as_view({"get": "status"})),
     path("ws-ticket/", TicketViews.as_view({"post": "create"})),
     path(_WEBHOOK, webhooks.receive),
-    path(_WEBHOOK + "<str:event_name>/", webhooks.receive),
+    path(_WEBHOOK + "<event_name:event_name>", webhooks.receive),
 ]
