@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from apps.chat import webhooks
 from django.urls import resolve
+
+from apps.chat import webhooks
 
 pytestmark = pytest.mark.any_database
 
