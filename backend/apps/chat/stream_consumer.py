@@ -93,6 +93,7 @@ class Acknowledger:
         self._stream = stream
         self._ids: list[str] = []
         self._wanted = asyncio.Event()
+        self._stopping = False
 
     def __call__(self, entry_ids: list[str]) -> None:
         """Acknowledge these soon."""
@@ -101,10 +102,16 @@ class Acknowledger:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
+        """Work until `stop`, then once more for what is left."""
+        while not self._stopping:
             await self._wanted.wait()
             await self.flush()
+        await self.flush()
+
+    def stop(self) -> None:
+        """By flag: a batch that is cut off on its way stays pending, and its consumer cannot leave."""
+        self._stopping = True
+        self._wanted.set()
 
     async def flush(self) -> None:
         """Acknowledge what is waiting now. With Redis away it is dropped: the entries come back and find nothing."""
@@ -129,6 +136,13 @@ async def bury(stream: str, entry: Entry, reason: str) -> None:
         return  # it is still pending and comes back
 
 
+def _raise_if_dead(*tasks: asyncio.Task[None]) -> None:
+    """A side task that died of an error takes its worker with it: half a worker looks alive."""
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
 class SendWorker:
     """One consumer of the send stream with its own lanes."""
 
@@ -148,6 +162,7 @@ class SendWorker:
         reclaiming = asyncio.create_task(self._reclaim_now_and_then(stop))
         try:
             while not stop.is_set():
+                _raise_if_dead(acknowledging, reclaiming)
                 room = min(self._runner.room, READ_AT_ONCE)
                 if room == 0:
                     await asyncio.sleep(0.01)
@@ -156,10 +171,12 @@ class SendWorker:
                 if entries:
                     failpoints.hit("read")
                 await self._take(entries)
+            await reclaiming  # it hears the same stop; cut off, what it had claimed would stay pending
             await self._runner.stop(settings.CHAT_DRAIN_SECONDS)
         finally:
             reclaiming.cancel()
-            acknowledging.cancel()
+            self._acknowledge.stop()
+            await asyncio.wait([acknowledging])
             await self._leave()
 
     def _done(self, entry_ids: list[str]) -> None:
@@ -168,7 +185,6 @@ class SendWorker:
         self._acknowledge(entry_ids)
 
     async def _leave(self) -> None:
-        await self._acknowledge.flush()
         left = [self._held[token] for token in self._runner.leftovers() if token in self._held]
         with suppress(*TROUBLE):
             await streams.give_back(self._stream, left)
@@ -176,8 +192,10 @@ class SendWorker:
 
     async def _reclaim_now_and_then(self, stop: asyncio.Event) -> None:
         pause = max(settings.CHAT_STREAM_RECLAIM_IDLE_MS / 4000, 0.25)
-        while not stop.is_set():
-            await asyncio.sleep(pause)
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+                return
             await self._take(await self._reader.reclaim(max(self._runner.room, 1)))
             with suppress(*TROUBLE):
                 await streams.remove_idle_consumers(self._stream, REMOVE_CONSUMERS_IDLE_MS)

@@ -16,9 +16,10 @@ from testing import servers
 
 from apps.chat import journal, redis_queue, stream_consumer, tasks
 from apps.chat import redis_streams as streams
+from apps.chat.delivery.engine import Engine
 from apps.chat.models import Conversation, Delivery
 from apps.chat.redis_clients import sync_client
-from apps.chat.redis_consumer import SendListWorker
+from apps.chat.redis_consumer import SendListWorker, start_redis_consumers
 from apps.chat.tests.factories import make_conversation, make_instance, queue
 from apps.chat.tests.streams.conftest import Lanes, until
 
@@ -131,6 +132,10 @@ async def all_sent() -> bool:
     return not await Delivery.objects.exclude(state=Delivery.State.SENT).aexists()
 
 
+async def lists(engine: Engine, stop: asyncio.Event) -> None:
+    await start_redis_consumers(engine=engine, stop=stop)
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_lists_and_streams_hold_work_and_nothing_is_sent_twice(
     simulator: servers.Simulator, quick: Any, items: redis.Redis, raw: redis.Redis, no_threads_left: None
@@ -148,7 +153,7 @@ async def test_lists_and_streams_hold_work_and_nothing_is_sent_twice(
             await sync_to_async(streams.enqueue_send_message)(row.message_id)
     assert items.llen(QUEUE) > 0 and raw.xlen(quick.CHAT_STREAM_SEND_NAME) > 0
     stop = asyncio.Event()
-    running = asyncio.create_task(stream_consumer.start_stream_workers(2, 1, lists=True, stop=stop))
+    running = asyncio.create_task(stream_consumer.start_stream_workers(2, 1, beside=lists, stop=stop))
     try:
         await until(all_sent, within=20)
         await until(lambda: raw.xlen(quick.CHAT_STREAM_SEND_NAME) == 0 and items.llen(QUEUE) == 0)

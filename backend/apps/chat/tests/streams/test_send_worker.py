@@ -245,6 +245,40 @@ async def test_a_stop_is_heard_while_the_database_is_away(
     assert length(raw, quick) == 1
 
 
+async def test_a_stop_waits_for_acknowledgements_under_way(
+    lanes: Lanes, running: Running, raw: redis.Redis, quick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledge, begun = streams.acknowledge, asyncio.Event()
+
+    async def slow(*args: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)
+        await acknowledge(*args)
+
+    monkeypatch.setattr(streams, "acknowledge", slow)
+    for _ in range(5):
+        wake()
+    async with running(SendWorker(lanes, "leaving")) as stop:  # type: ignore[arg-type]
+        await asyncio.wait_for(begun.wait(), 5)
+        stop.set()
+    assert (group(raw, quick)["pending"], group(raw, quick)["consumers"]) == (0, 0)
+    assert length(raw, quick) == 0
+
+
+@pytest.mark.parametrize("part", ["reclaim", "remove_idle_consumers", "acknowledge"])
+async def test_a_side_task_that_dies_takes_its_worker_with_it(
+    lanes: Lanes, raw: redis.Redis, quick: Any, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise LookupError("a defect")
+
+    await streams.ensure_stream_setup()
+    monkeypatch.setattr(streams, part, broken)
+    wake()
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(SendWorker(lanes, "c").run(asyncio.Event()), 5)  # type: ignore[arg-type]
+
+
 async def test_what_was_given_back_is_read_by_another(
     lanes: Lanes, running: Running, raw: redis.Redis, quick: Any
 ) -> None:
