@@ -12,7 +12,7 @@ from apps.chat.redis_consumer import start_redis_consumers
 
 
 class Command(BaseCommand):
-    help = "Work the chat's Redis lists (chat:queue:*). Logs a line with 'ready' once it reads; SIGTERM stops it cleanly."
+    help = "Work the chat's Redis lists (chat:queue:*). Logs a line with 'ready' once it reads; SIGTERM stops it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
