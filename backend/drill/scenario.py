@@ -134,7 +134,10 @@ class Drill:
     ) -> Load:
         """Messages to these lanes, in a seeded order; `with self.load():` posts them in the background."""
         chosen = self.lanes(lanes, tenant) if isinstance(lanes, int) else list(lanes)
-        plan = [(self.rng.choice(chosen), self._text()) for _ in range(messages or self.messages)]
+        plan = [
+            (self.rng.choice(chosen), self._text())
+            for _ in range(self.messages if messages is None else messages)
+        ]
         poster = Poster((tenant or self.tenant).http, self.ledger)
         return Load(poster.post, plan, rate=rate)
 

@@ -48,7 +48,6 @@ def flushall(drill: Drill) -> None:
             client.flushall()
             drill.say("FLUSHALL")
     flushed = time.monotonic()
-    drill.write_all(0, lanes=1)
     drill.settle()
     took = time.monotonic() - flushed
     drill.figure("refilled_after", took)

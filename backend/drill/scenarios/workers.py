@@ -83,9 +83,9 @@ def paused_worker(drill: Drill) -> None:
 )
 def sigterm(drill: Drill) -> None:
     drill.warm_up()
+    drill.write_all(max(drill.messages, 300), lanes=180)
     leaving = drill.worker()
-    drill.write_all(max(drill.messages, 200), lanes=100)
-    drill.wait_for(lambda: _sending(drill) >= 60, 40, "60 messages in flight")
+    drill.wait_for(lambda: _sending(drill) >= 100, 40, "100 messages in flight")
     drill.figure("in_flight", _sending(drill))
     began = time.monotonic()
     leaving.terminate()
