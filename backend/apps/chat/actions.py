@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.chat import contacts, tasks
-from apps.chat.delivery import dead_letters, passport, person
+from apps.chat.delivery import dead_letters, passport, person, stale
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
@@ -344,6 +344,15 @@ def release(message: Message, *, send: bool) -> None:
     """
     _check_ours(message)
     person.release(message.pk, message.tenant_id, send=send)
+
+
+def release_stale(instance: Instance, *, send: bool) -> int:
+    """Send all messages that grew too old while the instance was away, each lane in its order, or discard them.
+
+    Returns:
+        how many there were; pressing twice finds none.
+    """
+    return stale.release_all(instance.pk, send=send)
 
 
 def edit(message: Message, content: str) -> None:

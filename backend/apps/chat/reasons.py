@@ -52,6 +52,26 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "This kind of message cannot be sent yet. Tell support.",
         "Este tipo de mensagem ainda não pode ser enviado. Avise o suporte.",
     ),
+    "stale": (
+        "The number was away for so long that this may be out of date. Read it again, then send or discard it.",
+        "O número ficou fora por tanto tempo que isto pode estar desatualizado. Releia e então envie ou descarte.",
+    ),
+    "cold_cap": (
+        "The daily number of messages to people who never wrote to us is reached. It goes out tomorrow.",
+        "O limite diário de mensagens a quem nunca nos escreveu foi atingido. Ela sai amanhã.",
+    ),
+    "cold_hold": (
+        "WhatsApp rejected messages to people who never wrote to us. Such messages rest for a day; answers go out.",
+        "O WhatsApp recusou mensagens a quem nunca nos escreveu. Elas descansam por um dia; respostas saem.",
+    ),
+    "mute": (
+        "WhatsApp confirms nothing that our number sends. An operator must restart it in Evolution; the message waits.",
+        "O WhatsApp não confirma nada do que nosso número envia. Reinicie-o na Evolution; a mensagem espera.",
+    ),
+    "number_rechecked": (
+        "WhatsApp did not find the number; it knows it in another spelling. It is tried once more.",
+        "O WhatsApp não achou o número, mas o conhece com outra grafia. Será tentado mais uma vez.",
+    ),
     "disconnected": (
         "The number is disconnected from WhatsApp. It goes out when the number is back.",
         "O número está desconectado do WhatsApp. Ela sai quando o número voltar.",

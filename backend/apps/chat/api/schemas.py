@@ -192,7 +192,13 @@ class Instance(ConversationInstance):
     gate_reason = serializers.CharField()
     gate_since = serializers.DateTimeField(allow_null=True)
     waiting = serializers.IntegerField(help_text="Messages that have not left yet.")
+    stale = serializers.IntegerField(help_text="Those of them that are held because they grew too old.")
     created_at = serializers.DateTimeField()
+
+
+class ReleasedStale(Serializer):
+    action = serializers.ChoiceField(choices=["send", "discard"])
+    count = serializers.IntegerField()
 
 
 class Tenant(Serializer):

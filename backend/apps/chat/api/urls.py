@@ -62,6 +62,7 @@ urlpatterns: list[URLPattern] = [
     path(_DEAD_LETTER + "discard/", DeadLetterViews.as_view({"post": "discard"})),
     path("instances/", InstanceViews.as_view({"get": "list"})),
     path("instances/<uuid:pk>/", InstanceViews.as_view({"get": "retrieve"})),
+    path("instances/<uuid:pk>/release-stale/", InstanceViews.as_view({"post": "release_stale"})),
     path("reactions/queues/status/", QueueViews.as_view({"get": "status"})),
     path("ws-ticket/", TicketViews.as_view({"post": "create"})),
     path(_WEBHOOK, webhooks.receive),

@@ -218,12 +218,19 @@ class Engine:
 
     async def _tell_gate(self, step: Step, outcome: Outcome) -> None:
         try:
-            if policy.parks(outcome):
+            if outcome.throttle:
+                await self._throttle(step, outcome)
+            elif policy.parks(outcome):
                 await self.database.call(lambda: gate.park(step.instance_id, outcome.reason, outcome.wait))
             elif outcome.provider_id and step.parks:
                 await self.database.call(lambda: gate.proved(step.instance_id))
         except Exception as failure:  # the gate is advice; the outcome must be recorded whatever it says
             logger.warning("gate not told", extra={"error": type(failure).__name__})
+
+    async def _throttle(self, step: Step, outcome: Outcome) -> None:
+        slower = await self.database.call(lambda: gate.throttle(step.instance_id, outcome.wait or 0.0))
+        if slower is not None and self.pacer.on:
+            await self.pacer.slow_down(step.instance_id, slower.factor, slower.seconds)
 
     async def _record(self, final: Final, began: float) -> Finalized | None:
         """Finalize, patiently: an outcome that cannot be written within the lease is found again by evidence."""

@@ -7,13 +7,15 @@ that says `open`, or a probe of `connectionState` at growing intervals. Whatever
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import F
+from django.db import transaction
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
-from apps.chat.delivery import lane
+from apps.chat.delivery import lane, stale
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
 from apps.chat.models import Instance
 
@@ -22,6 +24,11 @@ Gate = Instance.Gate
 
 FIRST_PROBE_SECONDS = 1.0
 LAST_PROBE_SECONDS = 60.0
+FIRST_THROTTLE_SECONDS, LAST_THROTTLE_SECONDS = 60.0, 300.0
+# After a rate-limit answer the pace stays lower for so long, and another one within it counts on.
+SLOW_SECONDS = 900.0
+SLOWEST = 1 / 8
+THROTTLED = "rate_limited"
 
 
 def park(instance_id: UUID, reason: str, wait: float | None = None) -> bool:
@@ -44,15 +51,63 @@ def park(instance_id: UUID, reason: str, wait: float | None = None) -> bool:
     return bool(closed)
 
 
+@dataclass(frozen=True, slots=True)
+class Slower:
+    """How much slower an instance goes that was asked to slow down: a factor on its pace, for so many seconds."""
+
+    factor: float
+    seconds: float
+
+
+def throttle(instance_id: UUID, asked: float) -> Slower | None:
+    """Close the gate on a rate-limit answer: 60 s, longer each time it comes again, and a halved pace afterwards.
+
+    Args:
+        asked: seconds the answer itself asked for; never less is waited.
+
+    Returns:
+        What the pace becomes; None when the gate was closed already, for the answers to sends that were in flight
+        together count once.
+    """
+    again = Q(throttled_at__gte=Now() - timedelta(seconds=SLOW_SECONDS + LAST_THROTTLE_SECONDS))
+    with transaction.atomic():
+        counted = Instance.objects.filter(pk=instance_id, gate=Gate.OPEN).update(
+            throttles=Case(When(again, then=F("throttles") + 1), default=Value(1)), throttled_at=Now()
+        )
+        if not counted:
+            return None
+        times = Instance.objects.values_list("throttles", flat=True).get(pk=instance_id)
+        wait = max(asked, min(FIRST_THROTTLE_SECONDS * 2 ** min(times - 1, 10), LAST_THROTTLE_SECONDS))
+        park(instance_id, THROTTLED, wait)
+    return Slower(factor_after(times), wait + SLOW_SECONDS)
+
+
+def factor_after(throttles: int) -> float:
+    """What so many rate-limit answers leave of the pace."""
+    return float(max(0.5 ** min(throttles, 10), SLOWEST))
+
+
 def reopen(instance_id: UUID, why: str) -> bool:
-    """Open the gate and wake every lane behind it; True when it was closed."""
-    opened = Instance.objects.filter(pk=instance_id, gate=Gate.PARKED).update(
-        gate=Gate.OPEN, gate_reason="", gate_since=None, probe_at=None
+    """Open the gate and wake every lane behind it; True when it was closed.
+
+    What waited too long while the instance was away is held for review before anything moves. An instance that only
+    was asked to slow down was not away.
+    """
+    with transaction.atomic():
+        closed = Instance.objects.select_for_update(no_key=True).filter(pk=instance_id, gate=Gate.PARKED)
+        reason = closed.values_list("gate_reason", flat=True).first()
+        if reason is None:
+            return False
+        held = [] if reason == THROTTLED else stale.hold(instance_id)
+        Instance.objects.filter(pk=instance_id).update(
+            gate=Gate.OPEN, gate_reason="", gate_since=None, probe_at=None
+        )
+        transaction.on_commit(lambda: stale.tell(held))
+    lane.wake_instance(instance_id)
+    logger.warning(
+        "instance open again", extra={"instance": str(instance_id), "evidence": why, "held": len(held)}
     )
-    if opened:
-        lane.wake_instance(instance_id)
-        logger.warning("instance open again", extra={"instance": str(instance_id), "evidence": why})
-    return bool(opened)
+    return True
 
 
 def proved(instance_id: UUID) -> None:
@@ -88,7 +143,7 @@ async def probe(client: EvolutionClient, instance: Instance) -> str | None:
 
     A throttled instance needs no question. An answer that says nothing of the state lets the next message be the probe.
     """
-    if instance.gate_reason == "rate_limited":
+    if instance.gate_reason == THROTTLED:
         return "wait is over"
     try:
         state = await client.connection_state(InstanceRef(instance.name, instance.base_url, instance.api_key))

@@ -15,6 +15,7 @@ from apps.chat.delivery import announce, dead_letters
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.delivery.lane import OWN_SENDS
 from apps.chat.delivery.passport import write
+from apps.chat.delivery.stale import STILL_MAYBE
 from apps.chat.delivery.wake import wake_lane
 from apps.chat.errors import Conflict, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
@@ -125,7 +126,7 @@ def release(message_id: UUID, tenant_id: UUID, *, send: bool) -> None:
         if send:
             changed = held.update(
                 state=State.QUEUED,
-                maybe=True,
+                maybe=STILL_MAYBE,
                 cancel_requested=False,  # the later wish counts
                 reason="",
                 fence=F("fence") + 1,

@@ -37,7 +37,10 @@ ABOUT_MESSAGES = [
     ("post", "dead-letters/{message}/replay/", {}),
     ("post", "dead-letters/{message}/discard/", {}),
 ]
-ABOUT_INSTANCES = [("get", "instances/{instance}/", None)]
+ABOUT_INSTANCES = [
+    ("get", "instances/{instance}/", None),
+    ("post", "instances/{instance}/release-stale/", {"action": "discard"}),
+]
 ALL = ABOUT_CONVERSATIONS + ABOUT_MESSAGES + ABOUT_INSTANCES
 LISTS = ["conversations/", "dead-letters/", "instances/", "reactions/queues/status/"]
 
