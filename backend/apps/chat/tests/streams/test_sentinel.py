@@ -201,14 +201,7 @@ def _keys(client: redis.Redis, database: int) -> set[bytes]:
     return set(client.keys())
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "dies",
-        pytest.param("hangs", marks=pytest.mark.slow),
-        pytest.param("steps down", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("how", ["dies", "steps down", pytest.param("hangs", marks=pytest.mark.slow)])
 async def test_streams_and_lists_follow_a_failover(chat: Deployment, how: str) -> None:
     await streams.ensure_stream_setup()
     reader = StreamReader(settings.CHAT_STREAM_SEND_NAME, "reader")
