@@ -103,9 +103,6 @@ async def test_garbage_marks_are_buried_too(
     assert len(dead_letters(raw, quick)) == len(BAD_PAYLOADS)
 
 
-@pytest.mark.xfail(
-    reason="redis-py raises UnicodeDecodeError unless the clients are made with encoding_errors=replace"
-)
 async def test_bytes_that_are_no_text_are_garbage_like_any_other(
     lanes: Lanes, running: Running, raw: redis.Redis, quick: Any
 ) -> None:
