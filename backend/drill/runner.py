@@ -157,6 +157,7 @@ def _play(scenario: Scenario, drill: Drill, result: Result) -> None:
     drill.figure("api_slowest", drill.ledger.slowest())
     if drill.decided_after is not None:
         result.decided_after = round(drill.decided_after, 1)
+    drill.say(", ".join(f"{name} {value}" for name, value in drill.figures.items()))
 
 
 def command(scenario: Scenario, options: Options) -> str:
