@@ -15,6 +15,7 @@ from django.conf import settings
 
 from apps.chat.delivery import announce, dead_letters, effects, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
+from apps.chat.delivery.cold import ColdContacts
 from apps.chat.delivery.lane import OWN_SENDS, Busy, Final, Finalized, Step
 from apps.chat.delivery.pacing import Pacer
 from apps.chat.delivery.presence import Presence, process_name
@@ -70,6 +71,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         self.database = DatabaseThread(lambda: self.presence.id)
         self._slots = Slots(self.database)
+        self._cold = ColdContacts(self.database)
         await self._patiently("register", self.presence.register)
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
         total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
@@ -180,15 +182,19 @@ class Engine:
         failpoints.hit("step")
         announce.sending(step)
         try:
-            outcome = await sender.send(self.client, step, sender.SelfFence(began, self.presence))
+            outcome = await self._cold.refusal(step) or await self._send(step, began)
         except SendCancelled as cancelled:
             await asyncio.shield(self._conclude(step, cancelled.outcome, began))
             raise
         failpoints.hit("answer")
         await self._conclude(step, outcome, began)
 
+    async def _send(self, step: Step, began: float) -> Outcome:
+        return await sender.send(self.client, step, sender.SelfFence(began, self.presence))
+
     async def _conclude(self, step: Step, outcome: Outcome, began: float) -> None:
         await self._tell_gate(step, outcome)
+        await self._cold.ended(step, outcome)
         final = policy.decide(step, outcome)
         row = await self._record(final, began)
         failpoints.hit("finalize")

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet, Subquery
 
-from apps.chat.delivery import dead_letters, lane
+from apps.chat.delivery import cold, dead_letters, lane
 from apps.chat.delivery.lane import Final
 from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
@@ -208,6 +208,8 @@ def _reject(message: Message, provider_id: str) -> None:
     attempt = Attempt.objects.filter(instance_id=message.instance_id, provider_id=provider_id).first()
     if attempt is None or message.ack >= Ack.DELIVERED:
         return
+    if attempt.closed != Closed.ERROR:  # told again, it is still one rejection
+        transaction.on_commit(lambda: cold.rejected(message.instance_id, message.conversation_id))
     Attempt.objects.filter(pk=attempt.pk).update(closed=Closed.ERROR, reason="rejected_by_whatsapp")
     if Attempt.objects.filter(delivery_id=attempt.delivery_id, closed=Closed.ACCEPTED).exists():
         return

@@ -53,6 +53,7 @@ class Step:
     parks: int
     mode: str
     target_id: str | None = None
+    cold_held: bool = False
 
     def __repr__(self) -> str:
         return f"Step(delivery={self.id}, fence={self.fence}, attempt={self.attempts})"
@@ -117,7 +118,7 @@ _STEP_COLUMNS = """
 SELECT d.id, d.conversation_id, d.message_id, d.instance_id, d.tenant_id, d.kind, d.payload, d.fence, d.tries,
   d.attempts, d.checks, d.state, d.reason, m.content, coalesce(q.provider_id, m.quoted_provider_id),
   c.remote_jid, i.name, i.base_url, i.api_key, i.gate_parks, t.delivery_mode,
-  m.provider_id
+  m.provider_id, i.cold_held_until IS NOT NULL
 FROM chat_delivery d
 JOIN chat_message m ON m.id = d.message_id
 JOIN chat_conversation c ON c.id = d.conversation_id

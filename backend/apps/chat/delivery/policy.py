@@ -22,6 +22,10 @@ Closed = Attempt.Closed
 
 FIRST_LOOK_SECONDS: Constant = 1.0
 INSTANCE_TROUBLE: Constant = frozenset({"connect_failed", "unauthorized", "bad_address"})
+# Our own decision not to send yet: waits as long as it says, and burns no try.
+PUT_OFF: Constant = frozenset({"cold_cap", "cold_hold"})
+# Nothing was even begun.
+NOT_BEGUN: Constant = frozenset({"fenced", "cancelled"})
 # Evolution stores nothing when these happen after a send, so that its silence proves nothing.
 HOLD_WITHOUT_EVIDENCE: Constant = frozenset({"failed_after_send"})
 
@@ -91,7 +95,7 @@ def unclear(step: Step, outcome: Outcome) -> Final:
 
 def not_sent(step: Step, outcome: Outcome) -> Final:
     """T3 and T5: failed when it is permanent or tried often enough, else queued again with a wait."""
-    refund = 1 if parks(outcome) or outcome.reason in ("fenced", "cancelled") else 0
+    refund = 1 if parks(outcome) or outcome.reason in PUT_OFF | NOT_BEGUN else 0
     spent = step.tries - refund >= settings.CHAT_STREAM_MAX_RETRIES
     failed = outcome.permanent or spent
     return Final(
@@ -111,7 +115,7 @@ def not_sent(step: Step, outcome: Outcome) -> Final:
 
 def _wait(step: Step, outcome: Outcome, refund: int) -> float:
     if refund:
-        return 0.0
+        return outcome.wait or 0.0 if outcome.reason in PUT_OFF else 0.0
     return max(outcome.wait or 0.0, backoff(step.tries))
 
 
