@@ -50,10 +50,10 @@ from apps.chat.tests.factories import (
 
 State = Delivery.State
 PASSED = 110.0  # more than SETTLE and the margin of clocks
-MOST_MESSAGES = 7
+MOST_MESSAGES = 4
 TEXTS = st.sampled_from(["oi", "bom dia"])
 PICK = st.integers(0, 1000)
-FATES = st.sampled_from(["accepted", "refused", "late", "lost"])
+FATES = st.sampled_from(["accepted", "refused", "rejected", "late", "lost"])
 
 
 @dataclass
@@ -145,9 +145,10 @@ class Protocol(RuleBasedStateMachine):
         if fate == "accepted":
             taken = self._accept(hand)
             return accepted(hand.step, taken.provider_id) if answered else unclear(hand.step)
+        if fate == "rejected":
+            return not_sent(hand.step, State.FAILED, reason="number_unknown")
         if fate == "refused" and answered:
-            failed = hand.step.tries >= 2
-            return not_sent(hand.step, State.FAILED if failed else State.QUEUED, reason="busy")
+            return not_sent(hand.step, reason="busy")
         if fate == "late":
             self.on_the_way.append(hand)
         return unclear(hand.step)
@@ -235,7 +236,7 @@ class Protocol(RuleBasedStateMachine):
         rows = Delivery.objects.filter(instance=self.instance, state__in=(State.SENDING, State.VERIFYING))
         return list(rows.order_by("id").values_list("pk", flat=True))
 
-    @rule(answers=st.sampled_from(["all", "all", "no canary", "nothing"]), at_once=st.booleans())
+    @rule(answers=st.sampled_from(["all", "no canary", "nothing"]), at_once=st.booleans())
     def asks(self, answers: str, at_once: bool) -> None:
         """The resolver claims what is due and asks; it decides at once, later, or never."""
         for step in lane.claim_verifying(self._verifying(), 0, 30.0):
