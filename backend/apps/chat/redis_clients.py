@@ -47,7 +47,6 @@ def sync_client(url: str) -> redis.Redis:
 def _make_sync(url: str) -> redis.Redis:
     options: dict[str, Any] = {
         "decode_responses": True,
-        "encoding_errors": "replace",  # bytes that are no text are garbage to bury, not an error of the read
         "encoding_errors": "replace",  # bytes that are no text are garbage for the loop to bury, not its end
         "max_connections": 50,
         "socket_connect_timeout": CONNECT_SECONDS,
@@ -76,7 +75,6 @@ def blocking_client(url: str, block_seconds: float) -> redis.asyncio.Redis:
 def _make_async(url: str, answer_seconds: float, connections: int) -> redis.asyncio.Redis:
     options: dict[str, Any] = {
         "decode_responses": True,
-        "encoding_errors": "replace",  # bytes that are no text are garbage to bury, not an error of the read
         "encoding_errors": "replace",  # bytes that are no text are garbage for the loop to bury, not its end
         "max_connections": connections,
         "socket_connect_timeout": CONNECT_SECONDS,
