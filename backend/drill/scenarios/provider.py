@@ -21,18 +21,17 @@ ANSWERS: Mapping[str, dict[str, Any]] = {
 
 def _unclear(name: str, *, accepts: bool) -> None:
     what = "accepts, then" if accepts else "does not accept and"
-    wanted = "sent by evidence, nothing resent" if accepts else "resent exactly once"
 
     @scenario(
         18 if accepts else 19,
         f"{'accepts' if accepts else 'refuses'}-then-{name}",
-        f"Evolution {what} {'answers ' + name if name.isdigit() else name}, for one message in four",
-        wanted,
+        f"Evolution {what} {'answers ' + name if name.isdigit() else name}, for one message in {4 if accepts else 8}",
+        "sent by evidence, nothing resent" if accepts else "resent exactly once",
     )
     def unclear(drill: Drill) -> None:
         drill.warm_up()
         # The same few texts each time they are tried: the fault must not strike the second try of one.
-        victims = "|".join(f"n{n:05d}" for n in range(1, drill.messages + 9, 4 if accepts else 8))
+        victims = "|".join(f"n{n:05d}" for n in range(1, drill.messages + 1, 4 if accepts else 8))
         fault = {**ANSWERS[name], "match": {"text_regex": victims}, "accept": accepts}
         if accepts:
             drill.world.fault(**fault)
@@ -43,13 +42,19 @@ def _unclear(name: str, *, accepts: bool) -> None:
         drill.worker()
         drill.write_all(lanes=24)
         drill.settle(drill.world.times.patience * 3)
-        struck = victims.count("|") + 1
-        attempts = {message.id: drill.rows()[message.id].attempts for message in drill.ledger.owed}
-        again = sum(1 for count in attempts.values() if count > 1)
+        struck, again = victims.count("|") + 1, _sent_again(drill)
         drill.figure("struck", struck)
         drill.figure("resent", again)
-        if accepts:
-            drill.check(not again, f"{again} messages were sent a second time")
+        wanted = 0 if accepts else struck
+        drill.check(again == wanted, f"{again} messages were sent a second time instead of {wanted}")
+
+
+def _sent_again(drill: Drill) -> int:
+    """Messages of which more than one attempt left; those that the self-fence stopped do not count."""
+    return drill.world.database.number(
+        "SELECT count(*) FROM (SELECT delivery_id FROM chat_attempt WHERE bytes_left GROUP BY delivery_id"
+        " HAVING count(*) > 1) AS again"
+    )
 
 
 for _name in ANSWERS:
@@ -78,8 +83,7 @@ def accepts_late(drill: Drill) -> None:
     drill.worker()
     drill.write_all()
     drill.settle()
-    again = sum(row.attempts > 1 for row in drill.rows().values())
-    drill.figure("second_attempts", again)
+    drill.figure("second_attempts", _sent_again(drill))
 
 
 # --- when evidence cannot be had ------------------------------------------------------------------
