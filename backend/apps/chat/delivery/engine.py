@@ -16,12 +16,14 @@ from django.conf import settings
 from apps.chat.delivery import announce, dead_letters, effects, failpoints, gate, policy, sender, sweeper
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.cold import ColdContacts
+from apps.chat.delivery.judge import Judge
 from apps.chat.delivery.lane import OWN_SENDS, Busy, Final, Finalized, Step
 from apps.chat.delivery.pacing import Pacer
 from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
 from apps.chat.delivery.runner import BUSY_SECONDS, LaneRunner
 from apps.chat.delivery.slots import Slots, instance_of
+from apps.chat.delivery.watchdog import Watchdog
 from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
 from apps.chat.evolution.outcomes import Outcome
 from apps.chat.models import Delivery
@@ -76,12 +78,15 @@ class Engine:
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
         total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
         self.client = EvolutionClient(timeouts=Timeouts(read=read, send_total=total))
+        self._judge = Judge(self.database, self.client)
+        self._watchdog = Watchdog(self.database, self.client)
         self.resolver = Resolver(self.database, self.client, lambda: self.presence.id, self.add_lane)
         sweep = sweeper.Sweeper(self.database, self.client, self.resolver, self._room, self.add_lane)
         self._background = [
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
             asyncio.create_task(sweeper.run(sweep, self._stop), name="sweeper"),
             asyncio.create_task(dead_letters.keep_agreeing(self._stop), name="dead letters"),
+            asyncio.create_task(self._watchdog.run(self._stop), name="watchdog"),
         ]
         _running.setdefault(asyncio.get_running_loop(), self)
         return self
@@ -193,12 +198,15 @@ class Engine:
         return await sender.send(self.client, step, sender.SelfFence(began, self.presence))
 
     async def _conclude(self, step: Step, outcome: Outcome, began: float) -> None:
+        outcome = await self._judge.judge(step, outcome, began)
         await self._tell_gate(step, outcome)
         await self._cold.ended(step, outcome)
         final = policy.decide(step, outcome)
         row = await self._record(final, began)
         failpoints.hit("finalize")
         announce.finalized(step, final, row)
+        if row is not None and final.prov:
+            self._watchdog.accepted(step)
         if row is not None and step.kind not in OWN_SENDS:
             await self._take_effect(step, row, final.reason)
         await dead_letters.follow_soon(self.database, row)
@@ -226,7 +234,7 @@ class Engine:
         try:
             if outcome.throttle:
                 await self._throttle(step, outcome)
-            elif policy.parks(outcome):
+            elif policy.parks(outcome) or await self._judge.parks(step, outcome):
                 await self.database.call(lambda: gate.park(step.instance_id, outcome.reason, outcome.wait))
             elif outcome.provider_id and step.parks:
                 await self.database.call(lambda: gate.proved(step.instance_id))

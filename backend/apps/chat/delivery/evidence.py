@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet, Subquery
 
-from apps.chat.delivery import cold, dead_letters, lane
+from apps.chat.delivery import cold, dead_letters, gate, lane
 from apps.chat.delivery.lane import Final
 from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
@@ -149,6 +149,8 @@ def record_ack(
     Returns:
         The message as it is now, or None when no message has this id yet.
     """
+    if rank is not None and rank >= Ack.SENT:
+        gate.heard(instance)
     message = _raise_ack(instance.id, provider_id, rank or 0, error, at)
     if message is not None:
         return message

@@ -29,6 +29,7 @@ FIRST_THROTTLE_SECONDS, LAST_THROTTLE_SECONDS = 60.0, 300.0
 SLOW_SECONDS = 900.0
 SLOWEST = 1 / 8
 THROTTLED = "rate_limited"
+MUTE = "mute"
 
 
 def park(instance_id: UUID, reason: str, wait: float | None = None) -> bool:
@@ -123,6 +124,12 @@ def connection_changed(instance_id: UUID, state: str, status_reason: int | None)
         park(instance_id, "logged_out" if status_reason == 401 else "disconnected")
 
 
+def heard(instance: Instance) -> None:
+    """Something came through the number itself: if it was taken for mute, it is not (any more)."""
+    if instance.gate_reason == MUTE:
+        transaction.on_commit(lambda: reopen(instance.pk, "heard of"))
+
+
 def probes_due(limit: int = 20) -> list[Instance]:
     """Parked instances whose probe is due, each given to one caller: its next probe is already set."""
     mine = []
@@ -141,10 +148,13 @@ def probes_due(limit: int = 20) -> list[Instance]:
 async def probe(client: EvolutionClient, instance: Instance) -> str | None:
     """Ask Evolution whether the instance is back; the reason to open its gate, or None to keep it closed.
 
-    A throttled instance needs no question. An answer that says nothing of the state lets the next message be the probe.
+    A throttled instance needs no question. A mute one calls itself open all the while: it opens by what is heard of it.
+    An answer that says nothing of the state lets the next message be the probe.
     """
     if instance.gate_reason == THROTTLED:
         return "wait is over"
+    if instance.gate_reason == MUTE:
+        return None
     try:
         state = await client.connection_state(InstanceRef(instance.name, instance.base_url, instance.api_key))
     except EvolutionError as error:

@@ -10,7 +10,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from apps.chat import contacts
-from apps.chat.delivery import cold, evidence
+from apps.chat.delivery import cold, evidence, gate
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.inbound import changes, locks, previews, statuses, times
@@ -97,8 +97,10 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     if message.sort_at <= conversation.last_message_at:
         _attach_replies(message)
     _update(conversation, message)
-    if incoming and cold.matters(row.instance):
-        cold.customer_wrote(conversation.pk)
+    if incoming:
+        gate.heard(row.instance)
+        if cold.matters(row.instance):
+            cold.customer_wrote(conversation.pk)
     _tell(conversation, message, is_new)
     return "received" if incoming else "sent elsewhere"
 
