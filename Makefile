@@ -1,9 +1,10 @@
 # Everything a person types. Works with any POSIX make; needs python3 3.11 or newer.
 .POSIX:
-.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill measure clean
+.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill model measure clean
 
 PY = .venv/bin/python
 DRILL_ARGS = --database both
+MODEL_ARGS = --everything
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
@@ -50,6 +51,9 @@ migrations-check: install ## fail when a model change lacks its migration
 
 drill: install ## every reliability drill on both databases, about an hour (DRILL_ARGS="--fault kill-loop --seed 1")
 	@exec $(PY) backend/manage.py chat_drill $(DRILL_ARGS)
+
+model: install ## the protocol as a model: holds? and without each guard? (MODEL_ARGS="--without settle")
+	@cd backend && exec ../$(PY) -m model $(MODEL_ARGS)
 
 measure: install ## how quick and how small an idle system is here (ARGS="--database postgresql")
 	@exec $(PY) scripts/measure.py $(ARGS)

@@ -9,19 +9,18 @@ from dataclasses import replace
 
 from model.check import Result, Search
 from model.state import Bounds
-from model.worlds import BEYOND, GUARDS, LARGE, SMALL, Guard
-
-WORLDS = SMALL | LARGE
+from model.worlds import BEYOND, GUARDS, SMALL, WORLDS, Guard
 
 
 def main() -> int:
     """0 when everything holds and each guard that was taken out was missed."""
     asked = _arguments()
-    if asked.without == "all" or asked.beyond == "all":
-        return _table(GUARDS, "without") if asked.without == "all" else _table(BEYOND, "beyond")
-    taken = frozenset(filter(None, [asked.without])), frozenset(filter(None, [asked.beyond]))
-    worlds = {name: replace(world, without=taken[0], beyond=taken[1]) for name, world in _worlds(asked)}
-    return max(_show(name, Search(world).run(asked.bound)) for name, world in worlds.items())
+    tables = [_without] * (asked.everything or asked.without == "all")
+    tables += [_beyond] * (asked.everything or asked.beyond == "all")
+    codes = []
+    if asked.everything or not tables:
+        codes = [_show(name, Search(world).run(asked.bound)) for name, world in _worlds(asked)]
+    return max(codes + [table() for table in tables])
 
 
 def _arguments() -> argparse.Namespace:
@@ -29,6 +28,7 @@ def _arguments() -> argparse.Namespace:
         prog="model", description="The delivery protocol, looked at in all its moments."
     )
     parser.add_argument("--world", choices=sorted(WORLDS), help="one of the prepared worlds (default: all)")
+    parser.add_argument("--everything", action="store_true", help="all worlds, and both tables: `make model`")
     parser.add_argument("--small", action="store_true", help="only the small ones")
     parser.add_argument("--messages", type=int, help="a world of your own: messages in each lane")
     parser.add_argument("--lanes", type=int, default=1)
@@ -39,7 +39,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--faults", default="crash slow blind refuse flushall")
     parser.add_argument("--persons", default="")
-    parser.add_argument("--times", type=int, nargs=4, default=(1, 0, 1, 1), metavar=("F", "G", "D", "V"))
     parser.add_argument("--bound", type=int, default=2_000_000, help="look at so many moments at most")
     parser.add_argument("--without", choices=[*GUARDS, "all"], help="take a guard out")
     parser.add_argument("--beyond", choices=[*BEYOND, "all"], help="let happen what no rule closes")
@@ -47,26 +46,21 @@ def _arguments() -> argparse.Namespace:
 
 
 def _worlds(asked: argparse.Namespace) -> Iterable[tuple[str, Bounds]]:
+    taken = asked.without or asked.beyond
+    shown = asked.world or (taken and (GUARDS | BEYOND)[taken].world)
     if asked.messages:
-        yield (
-            "your world",
-            Bounds(
-                (asked.messages,) * asked.lanes,
-                asked.workers,
-                asked.retries,
-                asked.presses,
-                asked.faults,
-                asked.persons,
-                tuple(asked.times),
-            ),
-        )
-    elif asked.world:
-        yield asked.world, WORLDS[asked.world]
-    elif asked.without or asked.beyond:
-        shown = (GUARDS | BEYOND)[asked.without or asked.beyond].world
-        yield shown, WORLDS[shown]
+        lanes = (asked.messages,) * asked.lanes
+        worlds = {
+            "your world": Bounds(
+                lanes, asked.workers, asked.retries, asked.presses, asked.faults, asked.persons
+            )
+        }
+    elif shown:
+        worlds = {shown: WORLDS[shown]}
     else:
-        yield from (SMALL if asked.small else WORLDS).items()
+        worlds = SMALL if asked.small else WORLDS
+    without, beyond = (frozenset(filter(None, [name])) for name in (asked.without, asked.beyond))
+    return [(name, replace(world, without=without, beyond=beyond)) for name, world in worlds.items()]
 
 
 def _show(name: str, result: Result) -> int:
@@ -77,18 +71,26 @@ def _show(name: str, result: Result) -> int:
     return int(result.broken is not None)
 
 
-def _table(guards: Mapping[str, Guard], what: str) -> int:
-    found = 0
-    _say(f"{what:<24} {'steps':>5}  counterexample, in the world")
+def _without() -> int:
+    return _table("without", GUARDS)
+
+
+def _beyond() -> int:
+    return _table("beyond", BEYOND)
+
+
+def _table(what: str, guards: Mapping[str, Guard]) -> int:
+    """Each in turn, in its own world; 1 when one of them shows no counterexample."""
+    missed = 0
+    _say(f"\n{what:<24} {'steps':>5}  counterexample")
     for name, guard in guards.items():
-        taken = frozenset([name])
-        world = WORLDS[guard.world]
-        result = Search(
-            replace(world, without=taken) if what == "without" else replace(world, beyond=taken)
-        ).run()
-        found += result.broken is not None
-        _say(f"{name:<24} {len(result.trace) or '-':>5}  {result.broken or 'not found'}  ({guard.world})")
-    return int(found < len(guards))
+        world, taken = WORLDS[guard.world], frozenset([name])
+        beyond = what == "beyond"
+        result = Search(replace(world, beyond=taken) if beyond else replace(world, without=taken)).run()
+        missed += result.broken is None
+        _say(f"{name:<24} {len(result.trace) or '-':>5}  {result.broken or 'not found'}")
+        _say(f"{'':<32}{guard.says} (world: {guard.world})")
+    return min(missed, 1)
 
 
 def _say(line: str) -> None:

@@ -35,15 +35,17 @@ LARGE = {
     ),
     "nowhere, persons": Bounds((1,), faults="nowhere slow blind", persons="cancel release"),
     "lane of two": Bounds((2,), faults="crash slow refuse"),
-    "lane of three": Bounds((3,), retries=1, faults="crash slow"),
+    "lane of three": Bounds((3,), retries=1, faults="slow refuse"),
     "lane of two, held": Bounds((2,), retries=1, faults="blind", persons="release discard"),
-    "lane, failed": Bounds((2,), workers=1, retries=1, faults="refuse", persons="replay"),
-    "same text, two workers": Bounds((1, 1), retries=1),
+    "lane of two, failed": Bounds((2,), workers=1, retries=1, faults="refuse", persons="replay"),
+    "lane of two, cancelled": Bounds((2,), retries=1, faults="crash slow refuse", persons="cancel"),
+    "same text, two workers": Bounds((1, 1), retries=1, faults="slow"),
 }
+WORLDS = SMALL | LARGE
 
 
 class Guard(NamedTuple):
-    """What it says, and the small world in which its absence shows."""
+    """What it says, and the world in which its absence shows within seconds."""
 
     says: str
     world: str
@@ -69,7 +71,7 @@ GUARDS = {
     "cancel_guard": Guard("T12: only what is queued is stopped at once", "cancel"),
     "stopped_in_one": Guard("T12: the answer is read in the transaction that cancels", "held"),
     "replay_guard": Guard("T16: only the failure that was shown is replayed", "failed"),
-    "new_seq": Guard("T16: a replay goes to the end of its lane", "lane, failed"),
+    "new_seq": Guard("T16: a replay goes to the end of its lane", "lane of two, failed"),
     "rejected_and_open": Guard("T17: rejected beside an open attempt is to be verified", "rejected"),
     "sweeper": Guard("T18: a head that is due is woken", "one"),
 }

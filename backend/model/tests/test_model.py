@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model.check import Search
-from model.worlds import BEYOND, GUARDS, SMALL
+from model.worlds import BEYOND, GUARDS, SMALL, WORLDS
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def test_the_protocol_holds(world: str) -> None:
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_a_guard_it_does_not(guard: str) -> None:
-    world = replace(SMALL[GUARDS[guard].world], without=frozenset([guard]))
+    world = replace(WORLDS[GUARDS[guard].world], without=frozenset([guard]))
     assert Search(world).run().broken is not None
 
 
