@@ -15,7 +15,7 @@ from alrea_sense.redis_url import address
 from django.conf import settings
 
 from apps.chat.outage import Outage
-from apps.chat.redis_clients import async_client
+from apps.chat.redis_clients import async_client, sync_client
 
 logger = logging.getLogger(__name__)
 outage = Outage(logger, "Redis (pacing)", address(settings.CHAT_PACE_REDIS_URL))
@@ -64,6 +64,26 @@ async def take(instance: str, rate: float, burst: int, wanted: int) -> tuple[int
     script = async_client(settings.CHAT_PACE_REDIS_URL).register_script(_TAKE)
     granted, wait = await script(keys=[key, f"{key}:slow"], args=[1e6 / rate, burst, wanted])
     return int(granted), int(wait) / 1e6
+
+
+def due_in(instance: str, rate: float, burst: int, nth: int) -> float:
+    """Seconds until the bucket has a permit for the nth message from now, taking none.
+
+    Raises:
+        redis.RedisError, OSError: Redis does not answer.
+    """
+    key = f"{PREFIX}{{{instance}}}"
+    pipe = sync_client(settings.CHAT_PACE_REDIS_URL).pipeline(transaction=False)
+    pipe.time()
+    pipe.get(key)
+    pipe.get(f"{key}:slow")
+    (seconds, micros), full, slow = pipe.execute()
+    now, factor = seconds + micros / 1e6, float(slow or 1)
+    interval = 1 / (rate * factor)
+    if factor < 1:
+        burst = max(1, min(burst, int(1 / interval)))
+    filled = min(max(float(full or 0) / 1e6, now), now + burst * interval)
+    return float(max(filled + (nth - burst) * interval - now, 0.0))
 
 
 async def slow_down(instance: str, factor: float, seconds: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from apps.chat.delivery.estimate import leaves_in
 from apps.chat.models import Delivery, Instance, Message
 from apps.chat.realtime.shapes import SEND_KINDS, message_json
 
@@ -13,17 +14,21 @@ Json = dict[str, Any]
 
 
 def shown(message: Message, delivery: Delivery | None = None) -> Json:
-    """One message, with its place in the lane while it waits. Two queries, a third while it waits."""
+    """One message; while it waits with its place in the lane and when it leaves, which takes a few queries more."""
     if delivery is None:
         delivery = _deliveries([message]).get(message.pk)
     if delivery is None or delivery.state != Delivery.State.QUEUED:
         return message_json(message, delivery)
     before = _lane(message.conversation_id).filter(seq__lt=delivery.seq)
-    head = before.values_list("message_id", flat=True).first()
-    held_by = str(head) if head else None
+    head = before.first()
     position = before.count() if head else 0
     return message_json(
-        message, delivery, held_by=held_by, position=position, gate_reason=_gate_reason(message.instance_id)
+        message,
+        delivery,
+        held_by=str(head.message_id) if head else None,
+        position=position,
+        leaves_in_seconds=leaves_in(delivery, head, position),
+        gate_reason=_gate_reason(message.instance_id),
     )
 
 

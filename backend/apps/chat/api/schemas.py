@@ -109,6 +109,10 @@ class Message(Serializer):
     position = serializers.IntegerField(
         allow_null=True, help_text="How many leave before it; single messages only."
     )
+    leaves_in_seconds = serializers.IntegerField(
+        allow_null=True,
+        help_text="About when it leaves; null when a person or the phone decides. Single waiting messages only.",
+    )
     provider_id = serializers.CharField(allow_null=True)
     client_message_id = serializers.CharField(allow_null=True)
     reply_to = serializers.UUIDField(allow_null=True)

@@ -41,6 +41,7 @@ def message_json(
     *,
     held_by: str | None = None,
     position: int | None = None,
+    leaves_in_seconds: int | None = None,
     gate_reason: str = "",
 ) -> Json:
     """A message as callers see it.
@@ -50,6 +51,7 @@ def message_json(
         delivery: its own send, None for what we did not send.
         held_by: id of the message at the head of the lane, which this one waits for.
         position: how many deliveries of the lane leave before this one.
+        leaves_in_seconds: about when it leaves, None when nobody can tell.
         gate_reason: why nothing leaves through the instance at present, when that is so.
     """
     waiting = delivery is not None and delivery.state == Delivery.State.QUEUED
@@ -69,6 +71,7 @@ def message_json(
         "failure_gen": delivery.failure_gen if delivery else 0,
         "held_by": held_by,
         "position": position,
+        "leaves_in_seconds": leaves_in_seconds,
         "provider_id": message.provider_id,
         "client_message_id": message.client_message_id,
         "reply_to": str(message.reply_to_id) if message.reply_to_id else None,
