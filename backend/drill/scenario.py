@@ -110,12 +110,12 @@ class Drill:
         """Conversations with new customers."""
         return [(tenant or self.tenant).lane(next(self._phones)) for _ in range(count)]
 
-    def warm_up(self, tenant: Tenant | None = None) -> None:
+    def warm_up(self, tenant: Tenant | None = None, until: tuple[str, ...] = ("delivered", "seen")) -> None:
         """A message that surely went out, without which the absence of a later one could never be told."""
         worker = self.worker()
         lane = self.lanes(1, tenant)[0]
         message = self.post(lane, f"canary {self.seed}", tenant)
-        self.wait_for(lambda: self.status(message, tenant) in ("delivered", "seen"), 40, "the canary")
+        self.wait_for(lambda: self.status(message, tenant) in until, 40, "the canary")
         worker.stop()
 
     # --- load -------------------------------------------------------------------------------------

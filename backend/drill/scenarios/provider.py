@@ -137,9 +137,9 @@ def _no_evidence(name: str, fault: str, spec: dict[str, Any]) -> None:
         )
         def no_evidence(drill: Drill, accept: bool = accept) -> None:
             if name == "not-persisted":
-                drill.world.simulator.control("POST", "switches", {"persist": False, "acks": False})
-                drill.world.simulator.control("POST", "switches", {"echo": "none"})
-                drill.post(drill.lanes(1)[0])
+                switches = {"persist": False, "acks": False, "echo": "none"}
+                drill.world.simulator.control("POST", "switches", switches)
+                drill.warm_up(until=("submitted",))
             else:
                 drill.warm_up()
                 drill.world.fault(**spec)
