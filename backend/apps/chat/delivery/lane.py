@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -19,12 +20,14 @@ from django.db.models import Subquery
 
 from apps.chat.delivery import pipeline
 from apps.chat.delivery.sql import statements
-from apps.chat.models import Attempt, Delivery
+from apps.chat.models import Attempt, Delivery, Worker
 from apps.tenancy.secrets import unseal
 
 State = Delivery.State
 # Sends that put a message of its own into the chat; the other kinds change one that is there.
 OWN_SENDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
+# How far back a dead worker's lanes are looked for; more were not in any hands a moment ago.
+RECENT_ATTEMPTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +286,25 @@ def take_over() -> list[int]:
     }
     with connection.cursor() as cursor:
         cursor.execute(statements(connection.vendor).take_over, values)
-        return [row[0] for row in cursor.fetchall()]
+        taken = [row[0] for row in cursor.fetchall()]
+    _ring_lanes_of_the_dead()
+    return taken
+
+
+def _ring_lanes_of_the_dead() -> None:
+    """Once for each death: ring the lanes the worker had its hands on.
+
+    It may have died between an outcome and the next step; what waits behind that head has an alarm minutes away.
+    """
+    silent = database_now() - timedelta(seconds=settings.CHAT_HEARTBEAT_DEAD_SECONDS)
+    dead = list(Worker.objects.filter(stopped=False, beat_at__lt=silent).values_list("pk", flat=True))
+    if not dead:
+        return
+    latest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    held = Attempt.objects.filter(pk__gt=latest - RECENT_ATTEMPTS, worker_id__in=dead)
+    for conversation_id in sorted(set(held.values_list("conversation_id", flat=True))):
+        ring(conversation_id)
+    Worker.objects.filter(pk__in=dead).update(stopped=True)
 
 
 def claim_verifying(ids: Sequence[int], owner: int, lease: float) -> list[Step]:

@@ -47,8 +47,9 @@ class Presence:
             self.register()
 
     def leave(self) -> None:
-        """Say that nothing of ours is in flight any more."""
+        """Say that nothing of ours is in flight any more, and clear away who left long ago."""
         Worker.objects.filter(pk=self.id).update(stopped=True)
+        self.forget_old()
 
     @property
     def alive(self) -> bool:

@@ -69,7 +69,8 @@ class Sweeper:
         if row.state == State.QUEUED:
             self._add_lane(row.conversation_id, row.instance_id)
         elif row.state in (State.SENDING, State.VERIFYING) and self._resolver.room > 0:
-            self._resolver.add(row.id)  # else its alarm rings again: a full resolver must not hold up the lanes
+            # With no room its alarm rings again: a full resolver must not hold up the lanes.
+            self._resolver.add(row.id)
 
     async def _probe(self, instance: Instance) -> None:
         why = await gate.probe(self._client, instance)

@@ -31,6 +31,7 @@ State = WebhookEvent.State
 
 TRIES: Final = 5
 SWEEP_SECONDS: Final = 3.0
+TROUBLE_SECONDS: Final = 1.0
 BACKLOG: Final = 20_000
 _MARKS: Final = 64
 _MOST_TRIES: Final = 1000
@@ -81,6 +82,7 @@ class Applier:
                 # Whatever it was, the rows are still NEW and the sweep finds them.
                 logger.warning("inbound: the journal cannot be applied now", extra=_described(error))
                 connection.close()
+                time.sleep(TROUBLE_SECONDS)
             marks.clear()
         connection.close()
 

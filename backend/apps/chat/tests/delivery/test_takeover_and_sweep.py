@@ -20,6 +20,7 @@ from apps.chat.tests.factories import (
     not_sent,
     queue,
     queue_many,
+    step_one,
     stepped,
     unclear,
     write,
@@ -235,3 +236,17 @@ def test_the_clock_is_the_databases() -> None:
     worker = make_worker()
     at = Worker.objects.get(pk=worker.pk).beat_at.timestamp()
     assert abs(lane.database_seconds() - at) < 5
+
+
+def test_what_waited_behind_a_dead_workers_finished_head_is_looked_at_at_once() -> None:
+    conversation = make_conversation()
+    _, behind = queue(conversation), queue(conversation)
+    dying = make_worker()
+    step = step_one(conversation, dying)
+    assert step is not None
+    write(accepted(step))
+    Delivery.objects.filter(pk=behind.pk).update(sweep_at=Now() + timedelta(minutes=5))
+    Worker.objects.filter(pk=dying.pk).update(beat_at=Now() - timedelta(hours=1))
+    lane.take_over()
+    assert [due.id for due in lane.sweep(10)] == [behind.pk]
+    assert Worker.objects.get(pk=dying.pk).stopped, "a death is looked after once"
