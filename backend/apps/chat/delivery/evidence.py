@@ -23,7 +23,7 @@ from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import fingerprint_of_record
-from apps.chat.models import Ack, Attempt, Conversation, Delivery, Evidence, Instance, Message
+from apps.chat.models import Ack, Attempt, ContactJid, Conversation, Delivery, Evidence, Instance, Message
 from apps.chat.rows import insert
 
 State = Delivery.State
@@ -218,7 +218,9 @@ def _reject(message: Message, provider_id: str) -> None:
     Message.objects.filter(pk=message.pk).update(ack_error=True)
     message.ack_error = True
     delivery = Delivery.objects.select_for_update(no_key=True).get(pk=attempt.delivery_id)
-    if delivery.state == State.SENT:
+    if delivery.state == State.SENT and Attempt.objects.filter(delivery=delivery, closed=None).exists():
+        _verify_again(delivery)  # a later try is still unclear: it decides
+    elif delivery.state == State.SENT:
         Delivery.objects.filter(pk=delivery.pk).update(
             state=State.FAILED,
             reason="rejected_by_whatsapp",
@@ -302,9 +304,14 @@ def _unbind_weaker(delivery: Delivery, final: Final) -> None:
     )
     if proof is not None:  # accepted by another attempt as well: still sent, and never again
         return
-    Delivery.objects.filter(pk=other.pk).update(
+    _verify_again(other)
+
+
+def _verify_again(delivery: Delivery) -> None:
+    """What proved this row is gone: whether it went out must be found out anew."""
+    Delivery.objects.filter(pk=delivery.pk).update(
         state=State.VERIFYING,
-        fence=other.fence + 1,
+        fence=delivery.fence + 1,
         owner=None,
         checks=0,
         finished_at=None,
@@ -347,13 +354,23 @@ def conversations_of(instance: Instance, addresses: Iterable[str]) -> list[UUID]
 
 
 def has_ambiguous(delivery_id: int) -> bool:
-    """Is parked evidence lying about that says what this delivery says, in its conversation, since it was tried?"""
-    row = Delivery.objects.only("conversation_id", "instance_id", "fingerprint").get(pk=delivery_id)
-    first = Attempt.objects.filter(delivery_id=delivery_id).order_by("n").first()
-    since = first.step_at - CLOCK_MARGIN if first else datetime.min.replace(tzinfo=UTC)
-    return Evidence.objects.filter(
-        Q(conversation_id=row.conversation_id) | Q(conversation_id__isnull=True),
+    """Is parked evidence lying about that may be one of this delivery's open attempts?
+
+    By what the attempts said, not by what the row says now: it may have been edited since. By every address of the
+    contact, not only by the conversation it was parked under: evidence that fits two conversations is parked under one.
+    """
+    row = Delivery.objects.select_related("conversation").get(pk=delivery_id)
+    attempts = list(Attempt.objects.filter(delivery_id=delivery_id, closed__isnull=True))
+    said = {row.fingerprint, *(attempt.fingerprint for attempt in attempts)}
+    since = min((attempt.step_at for attempt in attempts), default=row.created_at) - CLOCK_MARGIN
+    parked = Evidence.objects.filter(
         Q(provider_time__gte=since) | Q(provider_time__isnull=True),
         instance_id=row.instance_id,
-        fingerprint=row.fingerprint,
-    ).exists()
+        fingerprint__in=said,
+    )
+    known = ContactJid.objects.filter(contact_id=row.conversation.contact_id).values_list("key", flat=True)
+    keys = {*known, jids.canonical_key(row.conversation.remote_jid)}
+    return any(
+        found.conversation_id in (None, row.conversation_id) or jids.canonical_key(found.remote_jid) in keys
+        for found in parked
+    )

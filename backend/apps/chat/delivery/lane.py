@@ -19,7 +19,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Subquery
 
 from apps.chat.delivery import pipeline
-from apps.chat.delivery.sql import statements
+from apps.chat.delivery.sql import DOUBTS, statements
 from apps.chat.models import Attempt, Delivery, Worker
 from apps.tenancy.secrets import unseal
 
@@ -202,7 +202,10 @@ def _write(finals: Sequence[Final]) -> list[Finalized]:
         cursor.execute(sql.finalize, {"rows": _as_json(finals)})
         done = [Finalized(*row) for row in cursor.fetchall()]
         applied = {row.id for row in done}
-        counted = _as_json(final for final in finals if final.prov or final.id in applied)
+        # Proof needs no fence, and neither does doubt: forgotten, it would let absence count.
+        counted = _as_json(
+            final for final in finals if final.prov or final.id in applied or final.reason in DOUBTS
+        )
         cursor.execute(sql.close_attempts, {"rows": counted})
         if any(final.prov for final in finals):
             cursor.execute(sql.mark_sent, {"rows": counted})

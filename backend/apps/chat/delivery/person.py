@@ -51,7 +51,11 @@ def cancel(message_id: UUID, tenant_id: UUID) -> str:
     with transaction.atomic():
         delivery = _delivery(message_id, tenant_id)
         stopped = Delivery.objects.filter(pk=delivery.pk, state=State.QUEUED).update(
-            state=State.CANCELLED, reason="cancelled_by_person", fence=F("fence") + 1, finished_at=Now()
+            state=State.CANCELLED,
+            cancel_requested=True,
+            reason="cancelled_by_person",
+            fence=F("fence") + 1,
+            finished_at=Now(),
         )
         asked = (
             0
@@ -62,11 +66,12 @@ def cancel(message_id: UUID, tenant_id: UUID) -> str:
         )
         if not (stopped or asked):
             raise Conflict("This message can no longer be cancelled.")
+        # Under the row's lock: no proof can come between the cancel and this look.
+        maybe = Attempt.objects.filter(delivery=delivery, closed__isnull=True).exists()
         write(message_id, "cancelled" if stopped else "cancel_requested")
         _after(delivery)
     if asked:
         return "pending"
-    maybe = Attempt.objects.filter(delivery=delivery, closed__isnull=True).exists()
     return "stopped_maybe" if maybe else "stopped"
 
 
@@ -135,7 +140,11 @@ def release(message_id: UUID, tenant_id: UUID, *, send: bool) -> None:
             )
         else:
             changed = held.update(
-                state=State.CANCELLED, reason="discarded_by_person", fence=F("fence") + 1, finished_at=Now()
+                state=State.CANCELLED,
+                cancel_requested=True,
+                reason="discarded_by_person",
+                fence=F("fence") + 1,
+                finished_at=Now(),
             )
         if not changed:
             raise Conflict("This message is not held.")

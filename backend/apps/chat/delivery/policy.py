@@ -26,8 +26,6 @@ INSTANCE_TROUBLE: Constant = frozenset({"connect_failed", "unauthorized", "bad_a
 PUT_OFF: Constant = frozenset({"cold_cap", "cold_hold"})
 # Nothing was even begun.
 NOT_BEGUN: Constant = frozenset({"fenced", "cancelled"})
-# Evolution stores nothing when these happen after a send, so that its silence proves nothing.
-HOLD_WITHOUT_EVIDENCE: Constant = frozenset({"failed_after_send"})
 
 
 def parks(outcome: Outcome) -> bool:

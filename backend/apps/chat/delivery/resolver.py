@@ -23,7 +23,7 @@ from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
 from apps.chat.delivery.passport import write
-from apps.chat.delivery.policy import HOLD_WITHOUT_EVIDENCE
+from apps.chat.delivery.sql import DOUBTS
 from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
 from apps.chat.evolution.events import MessageEvent
@@ -208,7 +208,7 @@ def open_case(step: Step) -> Case | None:
         first_step_at=attempts[0].step_at,
         last_step_at=max(attempt.step_at for attempt in attempts),
         asked_at=asked_at,
-        doubtful=any(attempt.reason in HOLD_WITHOUT_EVIDENCE for attempt in attempts),
+        doubtful=any(attempt.reason in DOUBTS for attempt in attempts),
         canary_id=canary.provider_id if canary else None,
         canary_at=(canary.sent_at or canary.created_at) if canary else None,
         canary_here=canary is not None and canary.conversation_id == step.conversation_id,

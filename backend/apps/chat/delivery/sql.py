@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Evolution stores nothing when these happen after a send, so that its silence proves nothing.
+DOUBTS = frozenset({"failed_after_send"})
+_DOUBTS = ", ".join(f"'{reason}'" for reason in sorted(DOUBTS))
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:
@@ -94,9 +98,12 @@ FROM v WHERE d.id = v.id
   AND ((v.prov IS NOT NULL AND d.state <> 10) OR (v.prov IS NULL AND d.fence = v.fence AND d.state IN (1, 2)))
 RETURNING d.id, d.state, d.tries, d.failure_gen
 """,
+    # A doubt sticks to its attempt until that is closed, whatever a later look says.
     close_attempts=f"""
 UPDATE chat_attempt a SET
-  closed = coalesce(x.closed, a.closed), reason = x.reason, http_status = x.http, bytes_left = x.bytes_left,
+  closed = coalesce(x.closed, a.closed),
+  reason = CASE WHEN x.closed IS NULL AND a.reason IN ({_DOUBTS}) THEN a.reason ELSE x.reason END,
+  http_status = coalesce(x.http, a.http_status), bytes_left = coalesce(x.bytes_left, a.bytes_left),
   closed_at = CASE WHEN x.closed IS NULL THEN a.closed_at ELSE clock_timestamp() END,
   provider_id = coalesce(x.prov, a.provider_id),
   bound_by = CASE WHEN x.prov IS NULL THEN a.bound_by ELSE x.bound_by END
@@ -249,7 +256,10 @@ RETURNING id, state, tries, failure_gen
 """,
     close_attempts=f"""
 UPDATE chat_attempt SET
-  closed = coalesce(x.closed, chat_attempt.closed), reason = x.reason, http_status = x.http, bytes_left = x.bytes_left,
+  closed = coalesce(x.closed, chat_attempt.closed),
+  reason = CASE WHEN x.closed IS NULL AND chat_attempt.reason IN ({_DOUBTS}) THEN chat_attempt.reason
+           ELSE x.reason END,
+  http_status = coalesce(x.http, http_status), bytes_left = coalesce(x.bytes_left, chat_attempt.bytes_left),
   closed_at = CASE WHEN x.closed IS NULL THEN closed_at ELSE {_NOW} END,
   provider_id = coalesce(x.prov, provider_id),
   bound_by = CASE WHEN x.prov IS NULL THEN chat_attempt.bound_by ELSE x.bound_by END
