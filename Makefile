@@ -37,7 +37,7 @@ check-style: install
 	$(PY) -m ruff format --check .
 
 check-types: install
-	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing scripts
+	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing backend/model scripts
 
 check-layers: install
 	PYTHONPATH=backend .venv/bin/lint-imports --no-logo
