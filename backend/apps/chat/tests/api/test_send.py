@@ -35,7 +35,7 @@ def test_the_answer_to_a_post_is_what_a_get_shows(team: Team) -> None:
 
     shown = team.get(f"messages/{posted['id']}/").json()
 
-    assert shown == {**posted, "position": 0}
+    assert shown == {**posted, "position": 0, "leaves_in_seconds": 0}
 
 
 def test_the_same_name_again_answers_the_same_message(team: Team) -> None:

@@ -390,9 +390,9 @@ def test_only_the_alarm_of_the_head_is_moved() -> None:
     alone = queue(other)
     due_now()
     slots.write({conversation.pk: 40.0, other.pk: 20.5, uuid4(): 5.0})
-    assert 38 < alarm_in(head) <= 40
+    assert 38 < alarm_in(head) < 40.1
     assert alarm_in(second) < 0
-    assert 18 < alarm_in(alone) <= 20.5
+    assert 18 < alarm_in(alone) < 20.6
     assert Delivery.objects.filter(wake_at__lte=Now()).count() == 3
 
 
@@ -402,7 +402,7 @@ def test_a_row_in_flight_keeps_its_alarm() -> None:
     lane.step([head.conversation_id], 0)
     before = alarm_in(head)
     slots.write({head.conversation_id: 500.0})
-    assert alarm_in(head) <= before
+    assert alarm_in(head) < before + 1
 
 
 @pytest.mark.django_db(transaction=True)
