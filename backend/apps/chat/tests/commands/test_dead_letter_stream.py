@@ -54,7 +54,7 @@ def test_a_permanent_failure_leaves_one_entry_with_metadata_and_nothing_said(
     delivery = factories.queue(None, TEXT)
 
     async def refused(*args: object) -> Outcome:
-        return Outcome(Verdict.NOT_SENT, "not_on_whatsapp", permanent=True)
+        return Outcome(Verdict.NOT_SENT, "body_rejected", permanent=True)
 
     monkeypatch.setattr(sender, "send", refused)
 
@@ -66,7 +66,7 @@ def test_a_permanent_failure_leaves_one_entry_with_metadata_and_nothing_said(
 
     (letter,) = letters()
     fields = dict(letter.metadata)
-    assert (letter.source, letter.reason) == (settings.CHAT_STREAM_SEND_NAME, "not_on_whatsapp")
+    assert (letter.source, letter.reason) == (settings.CHAT_STREAM_SEND_NAME, "body_rejected")
     times = [fields.pop(name) for name in ("first_attempt_at", "last_attempt_at", "failed_at")]
     assert all(time.endswith("Z") for time in times)
     assert times == sorted(times)

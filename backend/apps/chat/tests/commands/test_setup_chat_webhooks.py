@@ -76,7 +76,7 @@ def test_it_registers_and_reads_back(evolution: servers.Simulator, instance: Ins
 def test_the_url_leads_to_the_endpoint(instance: Instance, settings: Any) -> None:
     found = resolve(webhook_url(instance.pk).removeprefix(settings.PUBLIC_URL))
 
-    assert (found.func, found.kwargs) == (webhooks.receive, {"instance_id": instance.pk})
+    assert (found.func, found.kwargs["instance_id"]) == (webhooks.receive, instance.pk)
 
 
 def test_check_changes_nothing(evolution: servers.Simulator, instance: Instance) -> None:
