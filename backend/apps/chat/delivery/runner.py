@@ -85,6 +85,8 @@ class LaneRunner:
             self._turns.push(lane)
         lane.tokens.extend(tokens)
         lane.again = True
+        if self._stopping:
+            self._put_off(conversation_id, 0.0)
         self._start_more()
 
     def _start_more(self) -> None:
@@ -142,9 +144,20 @@ class LaneRunner:
         return True
 
     async def stop(self, grace: float) -> bool:
-        """Start nothing more and wait for what is in flight; True when all of it ended within `grace` seconds."""
+        """Start nothing more and wait for what is in flight; True when all of it ended within `grace` seconds.
+
+        The lanes left are offered to others at once, by their rows' alarms: another runner, which found a lane's head
+        on its way, has acknowledged the wake-ups of what follows.
+        """
         self._stopping = True
         self._turns.close()
+        clean = await self._end(grace)
+        for lane in self._lanes.values():
+            self._put_off(lane.id, 0.0)
+        return clean
+
+    async def _end(self, grace: float) -> bool:
+        """Wait for the lanes in flight, and cancel those that take too long."""
         if not self._tasks:
             return True
         _, pending = await asyncio.wait(self._tasks, timeout=grace)

@@ -26,6 +26,7 @@ class World:
         self.steps: list[UUID] = []
         self.sent: list[tuple[UUID, int]] = []
         self.given_back: list[str] = []
+        self.alarms: dict[UUID, float] = {}
         self.log: list[str] = []
         self.hold: asyncio.Event | None = None
         self.error: Exception | None = None
@@ -36,7 +37,11 @@ class World:
             done=self.done,
             concurrency=concurrency,
             capacity=capacity,
+            put_off=self.put_off,
         )
+
+    def put_off(self, lane_id: UUID, seconds: float) -> None:
+        self.alarms[lane_id] = seconds
 
     def done(self, tokens: list[str]) -> None:
         self.given_back += tokens
@@ -254,6 +259,23 @@ async def test_a_stop_that_takes_too_long_leaves_those_in_flight_as_well() -> No
     assert await world.runner.stop(0.01) is False
     assert world.sent == []
     assert sorted(world.runner.leftovers()) == ["0-0", "1-0", "2-0"]
+
+
+async def test_a_stop_rings_for_the_lanes_it_leaves() -> None:
+    """Another runner may have acknowledged their wake-ups: their head was on its way, and this one would go on."""
+    world = World()
+    world.hold = asyncio.Event()
+    begun, waiting, late = world.lane(2), world.lane(1), world.lane(1)
+    world.runner.add(begun, "A")
+    world.runner.add(waiting, "A")
+    await world.until(lambda: world.at_once == 1)
+    stopping = asyncio.create_task(world.runner.stop(5))
+    await asyncio.sleep(0.01)
+    world.hold.set()
+    await stopping
+    assert world.alarms == {begun: 0.0, waiting: 0.0}
+    world.runner.add(late, "A")
+    assert world.alarms == {begun: 0.0, waiting: 0.0, late: 0.0}
 
 
 async def test_nothing_is_started_after_a_stop(world: World) -> None:
