@@ -39,6 +39,36 @@ for _step in STEPS:
     _killed_at(_step)
 
 
+@scenario(
+    1,
+    "kill-in-flight",
+    "kill -9 of a worker with 100 messages in flight and a backlog behind them",
+    "decided within the time a dead worker is noticed in, plus lease and settle time",
+    simulator=("--latency", "1", "2"),
+    settings={"CHAT_SEND_CONCURRENCY": "64"},
+)
+def kill_in_flight(drill: Drill) -> None:
+    drill.warm_up()
+    dying = _hundred_in_flight(drill)
+    dying.kill()
+    drill.say("kill -9")
+    drill.worker()
+    took = drill.settle()
+    times = drill.world.times
+    bound = times.dead + times.settle + times.lease + 20
+    drill.figure("decided_after_death", took)
+    drill.check(took < bound, f"took {took:.1f} s after the death, more than {bound:g} s")
+
+
+def _hundred_in_flight(drill: Drill) -> StreamWorker:
+    """A backlog, and a worker in the middle of it."""
+    drill.write_all(max(drill.messages, 300), lanes=180)
+    worker = drill.worker()
+    drill.wait_for(lambda: _sending(drill) >= 100, 40, "100 messages in flight")
+    drill.figure("in_flight", _sending(drill))
+    return worker
+
+
 @scenario(2, "kill-loop", "workers killed with kill -9 again and again under load")
 def kill_loop(drill: Drill) -> None:
     drill.warm_up()
@@ -83,10 +113,7 @@ def paused_worker(drill: Drill) -> None:
 )
 def sigterm(drill: Drill) -> None:
     drill.warm_up()
-    drill.write_all(max(drill.messages, 300), lanes=180)
-    leaving = drill.worker()
-    drill.wait_for(lambda: _sending(drill) >= 100, 40, "100 messages in flight")
-    drill.figure("in_flight", _sending(drill))
+    leaving = _hundred_in_flight(drill)
     began = time.monotonic()
     leaving.terminate()
     code = leaving.wait(60)
