@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.chat.delivery.estimate import leaves_in
-from apps.chat.models import Delivery, Instance, Message
+from apps.chat.models import Delivery, Instance, Message, MessageReaction
 from apps.chat.realtime.shapes import SEND_KINDS, message_json
 
 Json = dict[str, Any]
@@ -17,8 +17,9 @@ def shown(message: Message, delivery: Delivery | None = None) -> Json:
     """One message; while it waits with its place in the lane and when it leaves, which takes a few queries more."""
     if delivery is None:
         delivery = _deliveries([message]).get(message.pk)
+    given = reactions_of([message]).get(message.pk, ())
     if delivery is None or delivery.state != Delivery.State.QUEUED:
-        return message_json(message, delivery)
+        return message_json(message, delivery, reactions=given)
     before = _lane(message.conversation_id).filter(seq__lt=delivery.seq)
     head = before.first()
     position = before.count() if head else 0
@@ -29,6 +30,7 @@ def shown(message: Message, delivery: Delivery | None = None) -> Json:
         position=position,
         leaves_in_seconds=leaves_in(delivery, head, position),
         gate_reason=_gate_reason(message.instance_id),
+        reactions=given,
     )
 
 
@@ -40,10 +42,25 @@ def shown_all(messages: Sequence[Message]) -> list[Json]:
         _lane(messages[0].conversation_id).values_list("message_id", flat=True).first() if waiting else None
     )
     shut = _gate_reason(messages[0].instance_id) if waiting else ""
+    given = reactions_of(messages)
     return [
-        message_json(row, deliveries.get(row.pk), held_by=_held_by(row, deliveries, head), gate_reason=shut)
+        message_json(
+            row,
+            deliveries.get(row.pk),
+            held_by=_held_by(row, deliveries, head),
+            gate_reason=shut,
+            reactions=given.get(row.pk, ()),
+        )
         for row in messages
     ]
+
+
+def reactions_of(messages: Sequence[Message]) -> dict[UUID, list[MessageReaction]]:
+    """The reactions to these messages, with who of the team reacted."""
+    found: dict[UUID, list[MessageReaction]] = {}
+    for row in MessageReaction.objects.select_related("user").filter(message__in=messages):
+        found.setdefault(row.message_id, []).append(row)
+    return found
 
 
 def _gate_reason(instance_id: UUID) -> str:

@@ -59,6 +59,15 @@ class Edit(Serializer):
     content = TextField(allow_blank=True)
 
 
+class ReactionAdd(Serializer):
+    message = IdField()
+    emoji = TextField(max_length=64)
+
+
+class ReactionRemove(Serializer):
+    message = IdField()
+
+
 class BulkReplay(Serializer):
     """Which dead letters: by id, or all that match. `dry_run` only counts."""
 
@@ -83,6 +92,19 @@ class Person(Serializer):
     name = serializers.CharField()
 
 
+class Reaction(Serializer):
+    emoji = serializers.CharField()
+    from_me = serializers.BooleanField(help_text="Put by our number: here, on the phone or by another program.")
+    author = serializers.CharField(allow_blank=True, help_text="The person's WhatsApp address; empty for us.")
+    user = Person(allow_null=True)
+    reacted_at = serializers.DateTimeField()
+
+
+class Reactions(Serializer):
+    message = serializers.UUIDField()
+    reactions = Reaction(many=True)
+
+
 class Message(Serializer):
     id = serializers.UUIDField()
     conversation = serializers.UUIDField()
@@ -90,6 +112,10 @@ class Message(Serializer):
     origin = serializers.ChoiceField(choices=["api", "phone", "other", "customer"])
     kind = serializers.CharField()
     content = serializers.CharField()
+    details = serializers.JSONField(
+        allow_null=True,
+        help_text="What a kind beside text says: `location`, `contacts`, `poll`, `choice`, `call`, `note`, …",
+    )
     status = serializers.ChoiceField(
         choices=[
             "received", "queued", "sending", "retrying", "verifying", "held", "submitted", "sent",
@@ -118,6 +144,7 @@ class Message(Serializer):
     reply_to = serializers.UUIDField(allow_null=True)
     sender = Person(allow_null=True)
     author_name = serializers.CharField()
+    reactions = Reaction(many=True)
     created_at = serializers.DateTimeField()
     sort_at = serializers.DateTimeField()
     sent_at = serializers.DateTimeField(allow_null=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .wire import mapping_of, text_of, word_of
+from .wire import long_of, mapping_of, text_of, word_of
 
 _KINDS: Final = {
     "conversation": "text",
@@ -52,6 +52,7 @@ class Content:
     file_name: str | None = None
     emoji: str | None = None
     target_id: str | None = None
+    timestamp_ms: int | None = None
 
 
 def read_content(message: object, declared_type: str, context: object) -> Content:
@@ -118,7 +119,13 @@ def _words(fields: Mapping[str, object]) -> str | None:
 
 def _reaction(raw_type: str, fields: Mapping[str, object]) -> Content:
     target = word_of(mapping_of(fields.get("key")).get("id"))
-    return Content("reaction", raw_type, emoji=text_of(fields.get("text")) or "", target_id=target)
+    return Content(
+        "reaction",
+        raw_type,
+        emoji=text_of(fields.get("text")) or "",
+        target_id=target,
+        timestamp_ms=long_of(fields.get("senderTimestampMs")),
+    )
 
 
 def _quoted_id(

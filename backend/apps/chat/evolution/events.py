@@ -55,7 +55,7 @@ class MessageEvent:
     `alt_jids` are other addresses of one person: `remote_jid` in a direct chat, `participant` in a group.
     `timestamp` is WhatsApp's, in Unix seconds. `status` is the highest rank known (1 submitted, 2 sent,
     3 delivered, 4 seen). `text` is set for texts, `caption` for the words of other kinds, `emoji` (empty when
-    taken back) and `target_id` for reactions. `from_phone` says that a person wrote it outside our API;
+    taken back), `target_id` and `timestamp_ms` for reactions. `from_phone` says that a person wrote it outside our API;
     on rows of findMessages it is a guess from the id's shape.
     """
 
@@ -79,6 +79,7 @@ class MessageEvent:
     emoji: str | None = None
     target_id: str | None = None
     error: bool = False
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ def _message(envelope: _Envelope, data: Mapping[str, object], statuses: list[obj
         emoji=content.emoji,
         target_id=content.target_id,
         error=not _ERRORS.isdisjoint(words),
+        timestamp_ms=content.timestamp_ms,
     )
 
 

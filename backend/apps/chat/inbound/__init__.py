@@ -17,7 +17,7 @@ from apps.chat.evolution.events import (
     StatusEvent,
     parse,
 )
-from apps.chat.inbound import changes, connections, messages, statuses
+from apps.chat.inbound import changes, connections, messages, reactions, statuses
 from apps.chat.models import WebhookEvent
 
 __all__ = ["IGNORED", "apply", "settled"]
@@ -53,6 +53,8 @@ def _apply_one(row: WebhookEvent, event: Event) -> str:
         return connections.changed(row, event)
     if len(event.key_id) > messages.ID_LENGTH:
         return f"{IGNORED}: malformed: the id is too long"
+    if isinstance(event, MessageEvent) and event.kind == reactions.KIND:
+        return messages.reacted(row, event)
     if isinstance(event, MessageEvent):
         return messages.own(row, event) if event.from_me else messages.received(row, event)
     if isinstance(event, StatusEvent):

@@ -65,6 +65,17 @@ def parked_change(parked: Evidence | None) -> Change | None:
     return Change(**parked.record) if parked and parked.record else None
 
 
+def attach(message: Message) -> None:
+    """Give a message the change that came before it. Its id is held; call inside the transaction."""
+    rows = Evidence.objects.filter(
+        instance_id=message.instance_id, provider_id=f"{PARKED_PREFIX}{message.provider_id}"
+    )
+    parked = rows.first()
+    if (change := parked_change(parked)) is not None:
+        rows.delete()
+        _apply(message, change)
+
+
 def put(message: Message, change: Change) -> list[str]:
     """Change the message in memory; answers the names of the fields that differ now."""
     before = {name: getattr(message, name) for name in ("content", "edited_at", "deleted_at")}

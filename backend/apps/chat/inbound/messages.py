@@ -13,7 +13,7 @@ from apps.chat import contacts
 from apps.chat.delivery import cold, evidence, gate
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
-from apps.chat.inbound import changes, locks, previews, statuses, times
+from apps.chat.inbound import changes, locks, previews, reactions, statuses, times
 from apps.chat.models import Ack, Conversation, Evidence, Message, WebhookEvent
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
@@ -36,9 +36,7 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
         # A replay must not be taken for the echo of a later send that says the same.
         evidence.attach_parked_acks(row.instance_id, [event.key_id])
         return _again(row, event, known)
-    bound = evidence.bind_echo(
-        row.instance, contacts.known_conversations(row.instance, addresses(event)), event
-    )
+    bound = _bind(row, event)
     if bound is evidence.Bound.PARKED:
         return "echo parked"
     if bound is evidence.Bound.ATTEMPT:
@@ -52,6 +50,18 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
     return note
 
 
+def reacted(row: WebhookEvent, event: MessageEvent) -> str:
+    """Put an emoji on its message. One of ours is also the proof of the send that carried it, if there was one."""
+    if event.from_me:
+        _bind(row, event)
+    return reactions.reacted(row, event)
+
+
+def _bind(row: WebhookEvent, event: MessageEvent) -> evidence.Bound:
+    theirs = contacts.known_conversations(row.instance, addresses(event))
+    return evidence.bind_echo(row.instance, theirs, event)
+
+
 def addresses(event: MessageEvent) -> Sequence[str]:
     """The JIDs of whom the chat is with. In a group the alternates are the speaker's, not the chat's."""
     if jids.is_group(event.remote_jid):
@@ -61,7 +71,7 @@ def addresses(event: MessageEvent) -> Sequence[str]:
 
 def words(event: MessageEvent) -> str:
     """What the thread shows; a stub such as `[image]` when a message has no words of its own."""
-    said = event.text or event.caption or event.emoji
+    said = event.text or event.caption
     return said or ("" if event.kind == "text" else f"[{event.kind}]")
 
 
@@ -72,8 +82,20 @@ def _known(row: WebhookEvent, event: MessageEvent) -> Message | None:
 def _bound(row: WebhookEvent, event: MessageEvent) -> str:
     message = _known(row, event)
     if message is not None:
+        attach_late(message)
         statuses.tell(message)
     return "echo"
+
+
+@transaction.atomic
+def attach_late(message: Message) -> None:
+    """Give a send of ours, which has its id only now, what came before it: changes and reactions."""
+    if message.provider_id is None or len(message.provider_id) > ID_LENGTH:
+        return
+    locks.hold(message.instance_id, message.provider_id)
+    changes.attach(message)
+    conversation = Conversation.objects.values_list("remote_jid", flat=True).get(pk=message.conversation_id)
+    reactions.attach(message, in_group=jids.is_group(conversation))
 
 
 @transaction.atomic
@@ -96,6 +118,7 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
         return "known"
     if message.sort_at <= conversation.last_message_at:
         _attach_replies(message)
+    reactions.attach(message, in_group=jids.is_group(event.remote_jid))
     _update(conversation, message)
     if incoming:
         gate.heard(row.instance)
@@ -119,7 +142,7 @@ def _again(row: WebhookEvent, event: MessageEvent, known: Message) -> str:
 def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
     """The message as it should be stored, with what waited for it, but without its conversation."""
     incoming = origin == Message.Origin.CUSTOMER
-    quoted = (event.target_id if event.kind == statuses.REACTION else event.quoted_id) or ""
+    quoted = event.quoted_id or ""
     message = Message(
         tenant_id=row.instance.tenant_id,
         instance_id=row.instance_id,
@@ -202,7 +225,7 @@ def _update(conversation: Conversation, message: Message) -> None:
 
     A message that was recovered late is as unread as any other: nobody saw it.
     """
-    if message.direction == Message.Direction.INCOMING and message.kind != statuses.REACTION:
+    if message.direction == Message.Direction.INCOMING:
         _count_unread(conversation, message)
     latest = message.sort_at >= conversation.last_message_at
     if latest:

@@ -12,7 +12,6 @@ from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
 
-REACTION = "reaction"
 PARKED = "ack parked"
 
 
@@ -73,7 +72,7 @@ def _read_on_phone(row: WebhookEvent, event: StatusEvent, message: Message) -> s
     conversation = unsealed.select_for_update(of=("self",), no_key=True).get(pk=message.conversation_id)
     if not Message.objects.filter(pk=message.pk, read_at__isnull=True).update(read_at=row.received_at):
         return "known"
-    if conversation.unread_count and message.kind != REACTION:
+    if conversation.unread_count:
         conversation.unread_count -= 1
         conversation.save(update_fields=["unread_count"])
     update = events.conversation_updated(conversation)

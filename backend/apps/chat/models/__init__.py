@@ -4,7 +4,7 @@ Ids that leave the system are UUIDv7; ids that only the engine uses are big inte
 """
 
 from .attachments import MessageAttachment
-from .conversations import Contact, ContactJid, Conversation
+from .conversations import Contact, ContactJid, ContactMerge, Conversation
 from .deliveries import Attempt, Delivery, Evidence, PassportEntry, Worker
 from .instances import Instance
 from .journal import WebhookEvent
@@ -16,6 +16,7 @@ __all__ = [
     "Attempt",
     "Contact",
     "ContactJid",
+    "ContactMerge",
     "Conversation",
     "Delivery",
     "Evidence",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.tenancy.ids import uuid7
@@ -23,6 +24,9 @@ class Contact(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="contacts")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.INDIVIDUAL)
     name = models.CharField(max_length=200, blank=True)
+    name_at = models.DateTimeField(
+        null=True, blank=True, help_text="When WhatsApp told the name by itself, not along with a message."
+    )
     phone = models.CharField(max_length=32, blank=True, help_text="Digits with country code, when known.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -43,6 +47,27 @@ class ContactJid(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class ContactMerge(models.Model):
+    """Two contacts that proved to be one, and what it takes to make two of them again."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    contact = models.ForeignKey(
+        Contact, on_delete=models.CASCADE, related_name="merges", help_text="The one that stayed."
+    )
+    left = models.JSONField(help_text="The other as it was: id, kind, name, phone, addresses, conversations.")
+    why = models.JSONField(default=list, help_text="The addresses that came together.")
+    at = models.DateTimeField(db_default=Now())
+    undone_at = models.DateTimeField(null=True, blank=True)
+    undone_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        indexes = [models.Index(fields=["contact", "-at"], name="merge_of_contact")]
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class Conversation(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from apps.tenancy.ids import uuid7
 from apps.tenancy.models import Tenant
@@ -25,6 +26,13 @@ class Instance(models.Model):
         OPEN = 0
         PARKED = 1
         FROZEN = 2
+
+    class ReadReceipts(models.TextChoices):
+        """When the customer sees that we have read: never, when somebody opens the chat, or when we answer."""
+
+        NEVER = "never"
+        ON_OPEN = "on_open"
+        ON_REPLY = "on_reply"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="instances")
@@ -58,6 +66,24 @@ class Instance(models.Model):
     )
     cold_held_until = models.DateTimeField(
         null=True, blank=True, help_text="Until then nothing goes to contacts who never wrote."
+    )
+    read_receipts = models.CharField(
+        max_length=8, choices=ReadReceipts, default=ReadReceipts.ON_OPEN, db_default=ReadReceipts.ON_OPEN
+    )
+    receipt_failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a read receipt last failed; empty since one went out."
+    )
+    receipt_reason = models.CharField(max_length=40, blank=True, db_default="")
+    qr = SealedTextField(blank=True, db_default="", help_text="The latest QR code, as JSON; links an account.")
+    qr_at = models.DateTimeField(null=True, blank=True)
+    logged_out_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since then Evolution needs it deleted and made anew to pair again."
+    )
+    heal_at = models.DateTimeField(
+        db_default=Now(), help_text="When what we hold is next compared with Evolution."
+    )
+    healed_until = models.DateTimeField(
+        null=True, blank=True, help_text="Up to WhatsApp's time here, nothing is missing."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -45,6 +45,9 @@ class Message(models.Model):
     origin = models.CharField(max_length=8, choices=Origin)
     kind = models.CharField(max_length=24, default="text")
     content = models.TextField(blank=True)
+    details = models.JSONField(
+        null=True, blank=True, help_text="What a kind beside text says: a place, cards, a poll, a call."
+    )
     sender = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     author_name = models.CharField(max_length=200, blank=True, help_text="Who spoke, in a group.")
     author_jid = models.CharField(max_length=128, blank=True)

@@ -20,7 +20,9 @@ class MessageReaction(models.Model):
         max_length=128, blank=True, help_text="The reacting person's JID key; empty for our own number."
     )
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
-    emoji = models.CharField(max_length=64)
+    emoji = models.CharField(
+        max_length=64, blank=True, help_text="Empty when it was taken back: the row remembers when."
+    )
     reacted_at = models.DateTimeField(help_text="WhatsApp's time for what came in, ours for what we sent.")
 
     class Meta:

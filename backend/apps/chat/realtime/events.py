@@ -6,12 +6,13 @@ state they speak of, so that applying one twice does no harm.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from apps.chat.models import Conversation, Delivery, Message
-from apps.chat.realtime.shapes import conversation_json, message_json, reason_text, stamp
+from apps.chat.models import Conversation, Delivery, Message, MessageReaction
+from apps.chat.realtime.shapes import conversation_json, message_json, reactions_json, reason_text, stamp
 from apps.chat.status import message_status
 
 Event = dict[str, Any]
@@ -115,6 +116,16 @@ def message_deleted(message: Message) -> Event:
         "message_id": str(message.pk),
         "conversation_id": str(message.conversation_id),
         "deleted_at": stamp(message.deleted_at),
+    }
+
+
+def message_reaction_update(message: Message, reactions: Iterable[MessageReaction]) -> Event:
+    """The reactions to a message, all of them as they are now; wants `user` loaded."""
+    return {
+        "type": MESSAGE_REACTION_UPDATE,
+        "message_id": str(message.pk),
+        "conversation_id": str(message.conversation_id),
+        "reactions": reactions_json(reactions),
     }
 
 

@@ -6,10 +6,11 @@ the delivery that carries its own words (`SEND_KINDS`), never that of an edit or
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.chat.models import Conversation, Delivery, Message
+from apps.chat.models import Conversation, Delivery, Message, MessageReaction
 from apps.chat.reasons import in_words
 from apps.chat.status import message_status
 from apps.tenancy.models import User
@@ -43,6 +44,7 @@ def message_json(
     position: int | None = None,
     leaves_in_seconds: int | None = None,
     gate_reason: str = "",
+    reactions: Iterable[MessageReaction] = (),
 ) -> Json:
     """A message as callers see it.
 
@@ -53,6 +55,7 @@ def message_json(
         position: how many deliveries of the lane leave before this one.
         leaves_in_seconds: about when it leaves, None when nobody can tell.
         gate_reason: why nothing leaves through the instance at present, when that is so.
+        reactions: with `user` loaded.
     """
     waiting = delivery is not None and delivery.state == Delivery.State.QUEUED
     reason = (gate_reason if waiting and gate_reason else delivery.reason) if delivery else ""
@@ -63,6 +66,7 @@ def message_json(
         "origin": message.origin,
         "kind": message.kind,
         "content": message.content,
+        "details": message.details,
         "status": message_status(message, delivery),
         "reason": reason,
         "reason_text": reason_text(reason),
@@ -77,8 +81,24 @@ def message_json(
         "reply_to": str(message.reply_to_id) if message.reply_to_id else None,
         "sender": person(message.sender),
         "author_name": message.author_name,
+        "reactions": reactions_json(reactions),
         **_times(message),
     }
+
+
+def reactions_json(reactions: Iterable[MessageReaction]) -> list[Json]:
+    """Who put which emoji on a message, oldest first; those that were taken back are left out."""
+    given = sorted((row for row in reactions if row.emoji), key=lambda row: (row.reacted_at, row.author))
+    return [
+        {
+            "emoji": row.emoji,
+            "from_me": not row.author,
+            "author": row.author,
+            "user": person(row.user),
+            "reacted_at": stamp(row.reacted_at),
+        }
+        for row in given
+    ]
 
 
 def _times(message: Message) -> Json:

@@ -140,16 +140,6 @@ def test_what_has_no_words_becomes_a_stub(apply: Apply, name: str, kind: str, co
     assert message.content
 
 
-def test_a_reaction_is_no_unread_message(apply: Apply) -> None:
-    apply(message_body("3EB0AAAA"))
-    Conversation.objects.update(status="closed")
-    apply(capture("wain_reaction__1_messages_upsert"))
-    reaction = Message.objects.get(kind="reaction")
-    assert reaction.reply_to == Message.objects.get(provider_id="3EB0AAAA")
-    conversation = Conversation.objects.get()
-    assert (conversation.unread_count, conversation.status) == (1, "closed")
-
-
 def test_a_message_typed_on_the_phone_is_shown(apply: Apply) -> None:
     assert apply(capture("wain_fromme_phone__1_messages_upsert")) == "sent elsewhere"
     message = Message.objects.get()
