@@ -36,3 +36,10 @@ class QueueAway(ChatError):
 
     code = "queue_away"
     status = 503
+
+
+class UnknownInstance(ChatError):
+    """A caller named an instance that the conversation's tenant does not have; it was not called."""
+
+    code = "unknown_instance"
+    status = 400
