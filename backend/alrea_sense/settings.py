@@ -173,6 +173,43 @@ CHAT_FAIL_AT = env.text("CHAT_FAIL_AT")
 CHAT_REALTIME_KEEP = env.whole("CHAT_REALTIME_KEEP", 1000, least=10)
 CHAT_WEBHOOK_MAX_BYTES = env.whole("CHAT_WEBHOOK_MAX_BYTES", 32 * 1024 * 1024, least=1024)
 CHAT_MAX_TEXT = 65_536
+
+# --- media ----------------------------------------------------------------------------------------
+_MIB = 1024 * 1024
+CHAT_MEDIA_MAX_IMAGE_BYTES = env.whole("CHAT_MEDIA_MAX_IMAGE_BYTES", 16 * _MIB, least=1024)
+CHAT_MEDIA_MAX_VIDEO_BYTES = env.whole("CHAT_MEDIA_MAX_VIDEO_BYTES", 100 * _MIB, least=1024)
+CHAT_MEDIA_MAX_AUDIO_BYTES = env.whole("CHAT_MEDIA_MAX_AUDIO_BYTES", 32 * _MIB, least=1024)
+CHAT_MEDIA_MAX_DOCUMENT_BYTES = env.whole("CHAT_MEDIA_MAX_DOCUMENT_BYTES", 100 * _MIB, least=1024)
+CHAT_MEDIA_MAX_STICKER_BYTES = env.whole("CHAT_MEDIA_MAX_STICKER_BYTES", 2 * _MIB, least=1024)
+CHAT_MEDIA_MAX_PIXELS = env.whole("CHAT_MEDIA_MAX_PIXELS", 64_000_000, least=10_000)
+CHAT_MEDIA_PARTIAL_DIR = env.text("CHAT_MEDIA_PARTIAL_DIR", str(VAR_DIR / "media-partial"))
+MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(VAR_DIR / "storage")))
+MEDIA_S3_BUCKET = env.text("MEDIA_S3_BUCKET")
+
+
+def _storage() -> dict[str, object]:
+    """Where files of messages are kept: a directory, or a bucket of anything that speaks S3."""
+    if not MEDIA_S3_BUCKET:
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": MEDIA_ROOT}}
+    options = {
+        "bucket_name": MEDIA_S3_BUCKET,
+        "endpoint_url": env.text("MEDIA_S3_ENDPOINT") or None,
+        "region_name": env.text("MEDIA_S3_REGION") or None,
+        "access_key": env.text("MEDIA_S3_ACCESS_KEY") or None,
+        "secret_key": env.text("MEDIA_S3_SECRET_KEY") or None,
+        "addressing_style": env.choice("MEDIA_S3_ADDRESSING", "auto", ["auto", "path", "virtual"]),
+        "default_acl": None,
+        "querystring_auth": True,
+        "file_overwrite": True,  # names are contents: what is overwritten is the same
+        "max_memory_size": _MIB,
+    }
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+
+
+STORAGES = {
+    "default": _storage(),
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 if CHAT_SEND_LEASE_SECONDS <= CHAT_SEND_TIMEOUT_SECONDS:

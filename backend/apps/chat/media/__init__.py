@@ -1,0 +1,1 @@
+"""Files of messages: kept by content, looked at before they are believed, served as downloads."""
