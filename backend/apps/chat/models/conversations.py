@@ -28,6 +28,20 @@ class Contact(models.Model):
         null=True, blank=True, help_text="When WhatsApp told the name by itself, not along with a message."
     )
     phone = models.CharField(max_length=32, blank=True, help_text="Digits with country code, when known.")
+    picture = models.CharField(
+        max_length=255, blank=True, default="", db_default="", help_text="The copy's name in the storage."
+    )
+    picture_type = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="Its MIME type."
+    )
+    picture_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
+    picture_checked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When WhatsApp was last asked for the picture."
+    )
+    name_checked_at = models.DateTimeField(null=True, blank=True, help_text="... for the name.")
+    group_checked_at = models.DateTimeField(null=True, blank=True, help_text="... for the group's card.")
+    description = models.TextField(blank=True, default="", db_default="", help_text="A group's own.")
+    members = models.PositiveIntegerField(null=True, blank=True, help_text="How many a group has.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
