@@ -40,6 +40,10 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "A prova era de outra mensagem. Estamos verificando esta de novo.",
     ),
     "cancelled_by_person": ("Cancelled before it went out.", "Cancelada antes de sair."),
+    "replaced_by_newer": (
+        "A newer reaction took its place before it went out.",
+        "Uma reação mais nova tomou o lugar dela antes de sair.",
+    ),
     "discarded_by_person": (
         "Discarded. An earlier try may have gone out.",
         "Descartada. Uma tentativa anterior pode ter saído.",

@@ -11,6 +11,7 @@ from apps.chat.api.instances import InstanceViews
 from apps.chat.api.login import TicketViews
 from apps.chat.api.messages import MessageViews
 from apps.chat.api.queues import QueueViews
+from apps.chat.api.reactions import ReactionViews
 
 app_name = "chat"
 
@@ -63,6 +64,8 @@ urlpatterns: list[URLPattern] = [
     path("instances/", InstanceViews.as_view({"get": "list"})),
     path("instances/<uuid:pk>/", InstanceViews.as_view({"get": "retrieve"})),
     path("instances/<uuid:pk>/release-stale/", InstanceViews.as_view({"post": "release_stale"})),
+    path("reactions/add/", ReactionViews.as_view({"post": "add"})),
+    path("reactions/remove/", ReactionViews.as_view({"post": "remove", "delete": "remove"})),
     path("reactions/queues/status/", QueueViews.as_view({"get": "status"})),
     path("ws-ticket/", TicketViews.as_view({"post": "create"})),
     path(_WEBHOOK, webhooks.receive),

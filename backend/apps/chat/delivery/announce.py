@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from apps.chat.delivery.lane import Final, Finalized, Step
+from apps.chat.delivery.lane import OWN_SENDS, Final, Finalized, Step
 from apps.chat.delivery.policy import next_attempt_at
 from apps.chat.models import Ack, Delivery, Message
 from apps.chat.realtime import events
@@ -14,7 +14,7 @@ from apps.chat.status import status_of
 
 def sending(step: Step) -> None:
     """A step was taken."""
-    if step.kind == Delivery.Kind.TEXT:
+    if step.kind in OWN_SENDS:
         publish(
             step.tenant_id,
             events.message_status_update(
@@ -28,7 +28,7 @@ def sending(step: Step) -> None:
 
 def finalized(step: Step, final: Final, row: Finalized | None) -> None:
     """An outcome was recorded; nothing is said of one that came too late."""
-    if row is None or step.kind != Delivery.Kind.TEXT:
+    if row is None or step.kind not in OWN_SENDS:
         return
     publish(
         step.tenant_id,
@@ -49,5 +49,5 @@ def message_changed(message_id: UUID) -> None:
     """Say a message's status as the database has it now (evidence, acks, what a person did)."""
     message = Message.objects.filter(pk=message_id).first()
     if message is not None:
-        delivery = Delivery.objects.filter(message_id=message_id, kind=Delivery.Kind.TEXT).first()
+        delivery = Delivery.objects.filter(message_id=message_id, kind__in=OWN_SENDS).first()
         publish(message.tenant_id, events.status_of_message(message, delivery))

@@ -103,7 +103,7 @@ def _bind(instance: Instance, attempt: Attempt, event: MessageEvent) -> Bound:
                 n=attempt.n,
                 fence=delivery.fence,
                 state=State.SENT,
-                message=delivery.message_id,
+                message=delivery.message_id if delivery.kind in lane.OWN_SENDS else None,
                 prov=event.key_id,
                 closed=Closed.ACCEPTED,
                 bytes_left=True,

@@ -74,14 +74,15 @@ class Final:
     """What became of a step or of a look of the resolver.
 
     `prov` is evidence: it needs no fence and may come in any state. Without it the row must still carry `fence`.
-    `wait` (seconds) is when the row may move again; `refund` gives back a try that should not count.
+    `wait` (seconds) is when the row may move again; `refund` gives back a try that should not count. `message` gets the
+    provider id; None where that is not the message's own (a reaction to it).
     """
 
     id: int
     n: int
     fence: int
     state: int
-    message: UUID
+    message: UUID | None
     reason: str = ""
     prov: str | None = None
     wait: float | None = None
@@ -182,8 +183,12 @@ def step(lanes: Iterable[UUID], owner: int) -> list[Step | Busy]:
         return [*_read_steps(ids)]
 
 
+def _hex(value: UUID | None) -> str | None:
+    return value.hex if value else None
+
+
 def _as_json(finals: Iterable[Final]) -> str:
-    return json.dumps([{**asdict(final), "message": final.message.hex} for final in finals])
+    return json.dumps([{**asdict(final), "message": _hex(final.message)} for final in finals])
 
 
 def _merged(finals: Sequence[Final]) -> list[Final]:

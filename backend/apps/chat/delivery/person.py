@@ -10,8 +10,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from apps.chat.delivery import announce, dead_letters
+from apps.chat.delivery import announce, dead_letters, reactions
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.delivery.lane import OWN_SENDS
 from apps.chat.delivery.passport import write
@@ -19,7 +20,8 @@ from apps.chat.delivery.stale import STILL_MAYBE
 from apps.chat.delivery.wake import wake_lane
 from apps.chat.errors import Conflict, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
-from apps.chat.models import Attempt, Delivery, Message
+from apps.chat.models import Attempt, Delivery, Message, MessageReaction
+from apps.tenancy.models import User
 
 State = Delivery.State
 
@@ -116,6 +118,72 @@ def change_at_whatsapp(message_id: UUID, tenant_id: UUID, text: str | None) -> D
         write(message_id, f"{kind.name.lower()}_asked")
         transaction.on_commit(lambda: wake_lane(delivery.conversation_id, delivery.instance_id))
     return delivery
+
+
+def react(message_id: UUID, tenant_id: UUID, emoji: str, user: User | None = None) -> bool:
+    """Put our emoji on a message (empty: take it away): shown at once, and a delivery at the end of the lane.
+
+    An older reaction to the same message that has not left is replaced: only the last one would stay to be seen.
+
+    Returns:
+        False when the message carries just this already; nothing is sent then.
+
+    Raises:
+        NotFound: no such message of this tenant.
+        Conflict: it has not reached WhatsApp, or is deleted.
+    """
+    with transaction.atomic():
+        message = Message.objects.filter(pk=message_id, tenant_id=tenant_id).first()
+        if message is None:
+            raise NotFound("There is no such message to act on.")
+        seq = next_seq(message.conversation_id)  # its lock lets one person react at a time
+        message.refresh_from_db(fields=["deleted_at", "provider_id"])
+        if message.deleted_at is not None:
+            raise Conflict("This message is deleted: there is nothing to react to.")
+        if not message.provider_id:
+            raise Conflict("This message has not reached WhatsApp yet. React once it has.")
+        shown = _our_emoji(message_id)
+        if shown == emoji:
+            return False
+        before = _replace_queued(message_id, shown)
+        delivery = enqueue_delivery(
+            message,
+            kind=Delivery.Kind.REACTION,
+            fingerprint=fingerprint("reaction", emoji=emoji, target_id=message.provider_id),
+            payload={"emoji": emoji, "before": before, **_key_of(message)},
+            seq=seq,
+        )
+        reactions.put(message, reactions.OURS, emoji, timezone.now(), user=user)
+        write(message_id, "reaction_asked" if emoji else "reaction_removal_asked")
+        transaction.on_commit(lambda: reactions.tell(message))
+        transaction.on_commit(lambda: wake_lane(delivery.conversation_id, delivery.instance_id))
+    return True
+
+
+def _our_emoji(message_id: UUID) -> str:
+    ours = MessageReaction.objects.filter(message_id=message_id, author=reactions.OURS)
+    return ours.values_list("emoji", flat=True).first() or ""
+
+
+def _replace_queued(message_id: UUID, shown: str) -> str:
+    """Cancel reactions that have not left; answers what WhatsApp showed before the first that is under way."""
+    ours = Delivery.objects.filter(message_id=message_id, kind=Delivery.Kind.REACTION, live=True)
+    first = ours.order_by("seq").first()
+    ours.filter(state=State.QUEUED).update(
+        state=State.CANCELLED,
+        cancel_requested=True,
+        reason="replaced_by_newer",
+        fence=F("fence") + 1,
+        finished_at=Now(),
+    )
+    return (first.payload or {}).get("before", "") if first else shown
+
+
+def _key_of(message: Message) -> dict[str, str | bool]:
+    """What Evolution needs beside the id to name a message."""
+    incoming = message.direction == Message.Direction.INCOMING
+    by = {"participant": message.author_jid} if incoming and message.author_jid else {}
+    return {"from_me": not incoming, **by}
 
 
 def release(message_id: UUID, tenant_id: UUID, *, send: bool) -> None:

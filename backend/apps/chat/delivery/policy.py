@@ -55,10 +55,14 @@ def decide(step: Step, outcome: Outcome) -> Final:
 
 
 def changed(step: Step, outcome: Outcome) -> Final:
-    """The end of an edit or a delete. Doing it again shows nothing twice, so an unclear one is just tried again."""
+    """The end of an edit, a delete or a reaction. Doing it again shows nothing twice, so an unclear one is tried again.
+
+    A reaction's answer has an id that its echo has, too; those of the others come in no echo.
+    """
     if outcome.verdict is not Verdict.ACCEPTED:
         return not_sent(step, outcome)
-    return replace(accepted(step, outcome), prov=None)
+    ended = replace(accepted(step, outcome), message=None)
+    return ended if step.kind == Delivery.Kind.REACTION else replace(ended, prov=None)
 
 
 def accepted(step: Step, outcome: Outcome) -> Final:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.chat.delivery import announce, dead_letters, evidence, lane
+from apps.chat.delivery import announce, dead_letters, effects, evidence, lane
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
@@ -183,6 +183,8 @@ class Resolver:
             await self._database.call(lambda: note(step, final))
             announce.finalized(step, final, row)
             await dead_letters.follow_soon(self._database, row)
+            if step.kind not in lane.OWN_SENDS and row.state == State.FAILED:
+                await self._database.call(lambda: effects.gave_up(step, final.reason))
             logger.info(
                 "verification ended", extra={"delivery": step.id, "state": row.state, "reason": final.reason}
             )

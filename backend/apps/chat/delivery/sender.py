@@ -45,6 +45,17 @@ async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome
         return await changes.edit_text(client, ref, number=number, text=text, gate=fence, **at)
     if step.kind == Delivery.Kind.DELETE:
         return await changes.delete_for_everyone(client, ref, gate=fence, **at)
+    if step.kind == Delivery.Kind.REACTION:
+        said = step.payload or {}
+        return await changes.react(
+            client,
+            ref,
+            from_me=said["from_me"],
+            participant=said.get("participant"),
+            emoji=said["emoji"],
+            gate=fence,
+            **at,
+        )
     return Outcome(Verdict.NOT_SENT, "kind_unknown", permanent=True)
 
 
