@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.chat.delivery.estimate import leaves_in
-from apps.chat.models import Delivery, Instance, Message, MessageReaction
+from apps.chat.models import Delivery, Instance, Message, MessageAttachment, MessageReaction
 from apps.chat.realtime.shapes import SEND_KINDS, message_json
 
 Json = dict[str, Any]
@@ -18,8 +18,9 @@ def shown(message: Message, delivery: Delivery | None = None) -> Json:
     if delivery is None:
         delivery = _deliveries([message]).get(message.pk)
     given = reactions_of([message]).get(message.pk, ())
+    files = attachments_of([message]).get(message.pk, ())
     if delivery is None or delivery.state != Delivery.State.QUEUED:
-        return message_json(message, delivery, reactions=given)
+        return message_json(message, delivery, reactions=given, attachments=files)
     before = _lane(message.conversation_id).filter(seq__lt=delivery.seq)
     head = before.first()
     position = before.count() if head else 0
@@ -31,6 +32,7 @@ def shown(message: Message, delivery: Delivery | None = None) -> Json:
         leaves_in_seconds=leaves_in(delivery, head, position),
         gate_reason=_gate_reason(message.instance_id),
         reactions=given,
+        attachments=files,
     )
 
 
@@ -42,7 +44,7 @@ def shown_all(messages: Sequence[Message]) -> list[Json]:
         _lane(messages[0].conversation_id).values_list("message_id", flat=True).first() if waiting else None
     )
     shut = _gate_reason(messages[0].instance_id) if waiting else ""
-    given = reactions_of(messages)
+    given, files = reactions_of(messages), attachments_of(messages)
     return [
         message_json(
             row,
@@ -50,6 +52,7 @@ def shown_all(messages: Sequence[Message]) -> list[Json]:
             held_by=_held_by(row, deliveries, head),
             gate_reason=shut,
             reactions=given.get(row.pk, ()),
+            attachments=files.get(row.pk, ()),
         )
         for row in messages
     ]
@@ -60,6 +63,18 @@ def reactions_of(messages: Sequence[Message]) -> dict[UUID, list[MessageReaction
     found: dict[UUID, list[MessageReaction]] = {}
     for row in MessageReaction.objects.select_related("user").filter(message__in=messages):
         found.setdefault(row.message_id, []).append(row)
+    return found
+
+
+def attachments_of(messages: Sequence[Message]) -> dict[UUID, list[MessageAttachment]]:
+    """The files of these messages, in their order; a text has none, so texts cost no query."""
+    wanted = [row.pk for row in messages if row.kind != "text"]
+    if not wanted:
+        return {}
+    found: dict[UUID, list[MessageAttachment]] = {}
+    rows = MessageAttachment.objects.filter(message_id__in=wanted).order_by("position", "id")
+    for row in rows:
+        found.setdefault(row.message_id or row.pk, []).append(row)
     return found
 
 

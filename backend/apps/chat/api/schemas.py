@@ -94,7 +94,9 @@ class Person(Serializer):
 
 class Reaction(Serializer):
     emoji = serializers.CharField()
-    from_me = serializers.BooleanField(help_text="Put by our number: here, on the phone or by another program.")
+    from_me = serializers.BooleanField(
+        help_text="Put by our number: here, on the phone or by another program."
+    )
     author = serializers.CharField(allow_blank=True, help_text="The person's WhatsApp address; empty for us.")
     user = Person(allow_null=True)
     reacted_at = serializers.DateTimeField()
@@ -103,6 +105,33 @@ class Reaction(Serializer):
 class Reactions(Serializer):
     message = serializers.UUIDField()
     reactions = Reaction(many=True)
+
+
+class Attachment(Serializer):
+    id = serializers.UUIDField()
+    message = serializers.UUIDField(
+        allow_null=True, help_text="Null until the message it was uploaded for is written."
+    )
+    kind = serializers.ChoiceField(choices=["image", "video", "audio", "voice", "document", "sticker"])
+    status = serializers.ChoiceField(choices=["pending", "processing", "completed", "failed", "skipped"])
+    reason = serializers.CharField(help_text="Why it failed or was skipped, or what it waits for.")
+    reason_text = Words(allow_null=True)
+    mime_type = serializers.CharField(help_text="By the bytes once it is completed; until then as claimed.")
+    file_name = serializers.CharField()
+    size = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+    duration_ms = serializers.IntegerField(allow_null=True)
+    waveform = serializers.ListField(
+        child=serializers.IntegerField(), allow_null=True, help_text="Up to 64 levels, 0 to 100."
+    )
+    url = serializers.CharField(
+        allow_null=True, help_text="Signed path; ask for the attachment again once it ended."
+    )
+    thumbnail_url = serializers.CharField(allow_null=True, help_text="A small JPEG, signed likewise.")
+    preview = serializers.CharField(
+        allow_null=True, help_text="A tiny JPEG as data: URL, until there is a thumbnail."
+    )
 
 
 class Message(Serializer):
@@ -145,6 +174,7 @@ class Message(Serializer):
     sender = Person(allow_null=True)
     author_name = serializers.CharField()
     reactions = Reaction(many=True)
+    attachments = Attachment(many=True)
     created_at = serializers.DateTimeField()
     sort_at = serializers.DateTimeField()
     sent_at = serializers.DateTimeField(allow_null=True)

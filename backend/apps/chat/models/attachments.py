@@ -65,8 +65,13 @@ class MessageAttachment(models.Model):
     source = models.JSONField(
         null=True, blank=True, help_text="Whereby Evolution finds it (the message's key); never a credential."
     )
-    tries = models.SmallIntegerField(default=0)
-    wake_at = models.DateTimeField(db_default=Now(), help_text="When a pending one may be tried (again).")
+    tries = models.SmallIntegerField(default=0, help_text="Those that failed for the file's own reasons.")
+    wake_at = models.DateTimeField(
+        db_default=Now(),
+        help_text="When a pending one may be tried (again); when a processing one is anybody's again.",
+    )
+    owner = models.CharField(max_length=32, blank=True, help_text="Random word of whoever is processing it.")
+    asked_at = models.DateTimeField(db_default=Now(), help_text="Since when it is wanted (again).")
     created_at = models.DateTimeField(db_default=Now())
     completed_at = models.DateTimeField(null=True, blank=True)
 

@@ -11,8 +11,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from apps.chat.models import Conversation, Delivery, Message, MessageReaction
-from apps.chat.realtime.shapes import conversation_json, message_json, reactions_json, reason_text, stamp
+from apps.chat.models import Conversation, Delivery, Message, MessageAttachment, MessageReaction
+from apps.chat.realtime.shapes import (
+    attachment_json,
+    conversation_json,
+    message_json,
+    reactions_json,
+    reason_text,
+    stamp,
+)
 from apps.chat.status import message_status
 
 Event = dict[str, Any]
@@ -33,12 +40,14 @@ ERROR = "error"
 PONG = "pong"
 
 
-def message_received(message: Message, delivery: Delivery | None = None) -> Event:
+def message_received(
+    message: Message, delivery: Delivery | None = None, attachments: Iterable[MessageAttachment] = ()
+) -> Event:
     """A message is new in its conversation, whoever wrote it; wants `sender` loaded."""
     return {
         "type": MESSAGE_RECEIVED,
         "conversation_id": str(message.conversation_id),
-        "message": message_json(message, delivery),
+        "message": message_json(message, delivery, attachments=attachments),
     }
 
 
@@ -126,6 +135,16 @@ def message_reaction_update(message: Message, reactions: Iterable[MessageReactio
         "message_id": str(message.pk),
         "conversation_id": str(message.conversation_id),
         "reactions": reactions_json(reactions),
+    }
+
+
+def attachment_updated(row: MessageAttachment, conversation_id: UUID | str) -> Event:
+    """A file came, or will not come; the whole attachment, so that the message need not be asked for again."""
+    return {
+        "type": ATTACHMENT_UPDATED,
+        "message_id": str(row.message_id),
+        "conversation_id": str(conversation_id),
+        "attachment": attachment_json(row),
     }
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.chat.models import Conversation, Delivery, Message, MessageReaction
+from apps.chat.media import links
+from apps.chat.models import Conversation, Delivery, Message, MessageAttachment, MessageReaction
 from apps.chat.reasons import in_words
 from apps.chat.status import message_status
 from apps.tenancy.models import User
@@ -45,6 +46,7 @@ def message_json(
     leaves_in_seconds: int | None = None,
     gate_reason: str = "",
     reactions: Iterable[MessageReaction] = (),
+    attachments: Iterable[MessageAttachment] = (),
 ) -> Json:
     """A message as callers see it.
 
@@ -56,6 +58,7 @@ def message_json(
         leaves_in_seconds: about when it leaves, None when nobody can tell.
         gate_reason: why nothing leaves through the instance at present, when that is so.
         reactions: with `user` loaded.
+        attachments: its files, in their order.
     """
     waiting = delivery is not None and delivery.state == Delivery.State.QUEUED
     reason = (gate_reason if waiting and gate_reason else delivery.reason) if delivery else ""
@@ -82,6 +85,7 @@ def message_json(
         "sender": person(message.sender),
         "author_name": message.author_name,
         "reactions": reactions_json(reactions),
+        "attachments": [attachment_json(row) for row in attachments],
         **_times(message),
     }
 
@@ -121,6 +125,31 @@ def _next_attempt(delivery: Delivery | None) -> datetime | None:
     if delivery is None or delivery.state not in _WAITING or not (delivery.attempts or delivery.reason):
         return None
     return delivery.wake_at
+
+
+def attachment_json(row: MessageAttachment) -> Json:
+    """A file as callers see it; `url` and `thumbnail_url` are signed and end after a while, null until it is there."""
+    done = row.status == MessageAttachment.Status.COMPLETED
+    return {
+        "id": str(row.pk),
+        "message": str(row.message_id) if row.message_id else None,
+        "kind": row.kind,
+        "status": row.status,
+        "reason": row.reason,
+        "reason_text": reason_text(row.reason),
+        "mime_type": row.mime_type,
+        "file_name": row.file_name,
+        "size": row.size,
+        "width": row.width,
+        "height": row.height,
+        "duration_ms": row.duration_ms,
+        "waveform": row.waveform,
+        "url": links.link(row.pk, row.tenant_id, links.CONTENT) if done else None,
+        "thumbnail_url": links.link(row.pk, row.tenant_id, links.THUMBNAIL)
+        if done and row.thumbnail
+        else None,
+        "preview": f"data:image/jpeg;base64,{row.preview}" if row.preview and not row.thumbnail else None,
+    }
 
 
 def conversation_json(conversation: Conversation) -> Json:
