@@ -94,7 +94,7 @@ def test_a_refused_reaction_is_not_shown_any_more(world: World) -> None:
         "status": 400,
         "body": {"status": 400, "error": "Bad Request", "response": {"message": [["x"]]}},
     }
-    fault = {"match": {"endpoint": "sendReaction"}, "times": 1, "answer": refusal}
+    fault = {"match": {"endpoint": "sendReaction"}, "times": 1, "accept": False, "answer": refusal}
     world.simulator.control("POST", "faults", fault)
     _react(world, sent, LOVE)
     eventually(lambda: not world.message(sent)["reactions"], 15, "the reaction to go")
