@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .details import details_of, names_in
 from .wire import long_of, mapping_of, text_of, word_of
 
 _KINDS: Final = {
@@ -23,6 +24,7 @@ _KINDS: Final = {
     "pollCreationMessage": "poll",
     "pollCreationMessageV2": "poll",
     "pollCreationMessageV3": "poll",
+    "pollUpdateMessage": "poll_vote",
     "listResponseMessage": "choice",
     "buttonsResponseMessage": "choice",
     "templateButtonReplyMessage": "choice",
@@ -53,29 +55,42 @@ class Content:
     emoji: str | None = None
     target_id: str | None = None
     timestamp_ms: int | None = None
+    details: dict[str, object] | None = None
 
 
 def read_content(message: object, declared_type: str, context: object) -> Content:
     """Reduce `message` (the protobuf object), `messageType` and the outer `contextInfo` of a webhook or row.
 
-    Kinds: text, image, video, audio, document, sticker, contact, location, reaction, poll, choice (an answer
-    to buttons or a list), interactive, view_once (content stays on the phone) and unknown.
+    Kinds: text, image, video, audio, voice (push-to-talk), document, sticker, contact, location, reaction, poll,
+    poll_vote, choice (an answer to buttons or a list), interactive, view_once (content stays on the phone) and
+    unknown. What each says beside its words is in `details` (see `details.details_of`).
     """
     body, view_once = _unwrap(mapping_of(message))
     raw_type = _type_in(body, declared_type)
     part = body.get(raw_type)
-    kind = _KINDS.get(raw_type, "unknown")
-    if view_once and kind in _SECRET_KINDS:
-        kind = "view_once"
     fields = mapping_of(part)
+    kind = _kind(raw_type, fields, view_once=view_once)
+    details = details_of(kind, raw_type, fields)
     quoted = _quoted_id(mapping_of(context), fields, body)
     if kind == "text":
         return Content(kind, raw_type, text=_words_of_text(part), quoted_id=quoted)
     if kind == "reaction":
         return _reaction(raw_type, fields)
     return Content(
-        kind, raw_type, caption=_words(fields), quoted_id=quoted, file_name=word_of(fields.get("fileName"))
+        kind,
+        raw_type,
+        caption=_words(fields) or names_in(details),
+        quoted_id=quoted,
+        file_name=word_of(fields.get("fileName")),
+        details=details,
     )
+
+
+def _kind(raw_type: str, fields: Mapping[str, object], *, view_once: bool) -> str:
+    kind = _KINDS.get(raw_type, "unknown")
+    if (view_once or fields.get("viewOnce") is True) and kind in _SECRET_KINDS:
+        return "view_once"
+    return "voice" if kind == "audio" and fields.get("ptt") is True else kind
 
 
 def _unwrap(message: Mapping[str, object]) -> tuple[Mapping[str, object], bool]:

@@ -80,6 +80,7 @@ class MessageEvent:
     target_id: str | None = None
     error: bool = False
     timestamp_ms: int | None = None
+    details: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,7 @@ def _message(envelope: _Envelope, data: Mapping[str, object], statuses: list[obj
         target_id=content.target_id,
         error=not _ERRORS.isdisjoint(words),
         timestamp_ms=content.timestamp_ms,
+        details=content.details,
     )
 
 

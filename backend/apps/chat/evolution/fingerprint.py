@@ -49,8 +49,9 @@ def fingerprint_of_record(record: MessageEvent) -> str:
         return fingerprint("text", text=record.text)
     if record.kind == "reaction":
         return fingerprint("reaction", emoji=record.emoji, target_id=record.target_id)
-    if record.kind in _MEDIA_KINDS:
-        return fingerprint("media", mediatype=record.kind, caption=record.caption, file_name=record.file_name)
+    mediatype = "audio" if record.kind == "voice" else record.kind
+    if mediatype in _MEDIA_KINDS:
+        return fingerprint("media", mediatype=mediatype, caption=record.caption, file_name=record.file_name)
     return _digest("record", record.message_type, record.key_id)
 
 

@@ -52,8 +52,8 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
 
 def reacted(row: WebhookEvent, event: MessageEvent) -> str:
     """Put an emoji on its message. One of ours is also the proof of the send that carried it, if there was one."""
-    if event.from_me:
-        _bind(row, event)
+    if event.from_me and _bind(row, event) is evidence.Bound.ATTEMPT:
+        return "echo"  # it was shown when it was asked for
     return reactions.reacted(row, event)
 
 
@@ -150,6 +150,7 @@ def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Mess
         origin=origin,
         kind=event.kind,
         content=words(event),
+        details=event.details,
         provider_id=event.key_id,
         quoted_provider_id=quoted if len(quoted) <= ID_LENGTH else "",
         recovered=times.is_recovered(event.timestamp, row.received_at),

@@ -139,7 +139,7 @@ def test_messages_say_what_they_wait_for(team: Team, django_assert_num_queries: 
     head, waiting = team.message("um"), team.message("dois")
     client = team.client
 
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         rows = client.get(f"/api/chat/conversations/{team.conversation.pk}/messages/").json()["results"]
 
     assert [(row["content"], row["held_by"]) for row in rows] == [("dois", str(head.pk)), ("um", None)]

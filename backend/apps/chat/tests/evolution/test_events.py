@@ -50,7 +50,7 @@ def test_every_capture_is_understood(name: str) -> None:
         ("wain_text_second__2_messages_upsert", "text", "synthetic inbound 2"),
         ("wain_ephemeral__2_messages_upsert", "text", "vanishing"),
         ("wain_video__2_messages_upsert", "video", "vid"),
-        ("wain_audio_ptt__2_messages_upsert", "audio", None),
+        ("wain_audio_ptt__2_messages_upsert", "voice", None),
         ("wain_document__2_messages_upsert", "document", "r.pdf"),
         ("wain_document_caption__2_messages_upsert", "document", "doc cap"),
         ("wain_contact__2_messages_upsert", "contact", "Bob Test"),

@@ -129,7 +129,7 @@ def test_a_reply_to_another_chat_is_not_linked(apply: Apply) -> None:
         ("wain_event_unknown_type__2_messages_upsert", "unknown", None),
         ("wain_viewonce__2_messages_upsert", "view_once", "[view_once]"),
         ("in_image__0_messages_upsert", "image", None),
-        ("wain_audio_ptt__2_messages_upsert", "audio", "[audio]"),
+        ("wain_audio_ptt__2_messages_upsert", "voice", "[voice]"),
     ],
 )
 def test_what_has_no_words_becomes_a_stub(apply: Apply, name: str, kind: str, content: str | None) -> None:
