@@ -236,6 +236,11 @@ class EvolutionClient:
         body = await self._query(ref, "GET", "group", "findGroupInfos", params={"groupJid": jid})
         return _expect(queries.read_group_info(body), "findGroupInfos", ref)
 
+    async def contact_name(self, ref: InstanceRef, jid: str) -> str | None:
+        """Return what Evolution's own table calls a contact, by exact address; None when it has no name."""
+        body = await self._query(ref, "POST", "chat", "findContacts", {"where": {"remoteJid": jid}})
+        return queries.read_contact_name(body, jid)
+
     async def whatsapp_numbers(self, ref: InstanceRef, numbers: Sequence[str]) -> list[NumberCheck]:
         """Tell which numbers are on WhatsApp; match the answers by `number`, they come in another order."""
         body = await self._query(ref, "POST", "chat", "whatsappNumbers", {"numbers": list(numbers)})

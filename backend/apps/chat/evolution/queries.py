@@ -53,7 +53,7 @@ class NumberCheck:
 
 @dataclass(frozen=True, slots=True)
 class GroupInfo:
-    """A group's card. A missing subject must never overwrite a known one."""
+    """A group's card. What is missing must never overwrite what is known."""
 
     jid: str
     subject: str | None
@@ -61,6 +61,7 @@ class GroupInfo:
     size: int | None
     owner: str | None
     participants: tuple[str, ...]
+    description: str | None = None
 
 
 def find_messages_body(
@@ -123,7 +124,15 @@ def read_group_info(body: object) -> GroupInfo | None:
         size=long_of(group.get("size")),
         owner=word_of(group.get("owner")),
         participants=tuple(i for i in ids if i),
+        description=word_of(group.get("desc")),
     )
+
+
+def read_contact_name(body: object, jid: str) -> str | None:
+    """Return the name in an answer of findContacts; a group's row has its last speaker's, which is no name."""
+    rows = [mapping_of(row) for row in body] if isinstance(body, list) else []
+    own = [row for row in rows if row.get("remoteJid") == jid and row.get("isGroup") is not True]
+    return word_of(own[0].get("pushName")) if own else None
 
 
 def webhook_body(
