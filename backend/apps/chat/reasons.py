@@ -85,7 +85,61 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "O número saiu do WhatsApp. Ela será enviada quando alguém ler o QR code de novo.",
     ),
 }
-WORDS: Final[dict[str, tuple[str, str]]] = {**_OF_EVOLUTION, **_OF_THE_ENGINE}
+_OF_MEDIA: Final[dict[str, tuple[str, str]]] = {
+    "media_empty": (
+        "The file is empty. Ask the sender to send it again.",
+        "O arquivo está vazio. Peça ao remetente que o envie de novo.",
+    ),
+    "media_too_big": (
+        "The file is larger than we take. Open it on the phone.",
+        "O arquivo é maior do que aceitamos. Abra-o no celular.",
+    ),
+    "media_type_refused": (
+        "Files of this type are not taken, for your safety. Open it on the phone if you trust the sender.",
+        "Não aceitamos arquivos deste tipo, por segurança. Abra-o no celular se confiar no remetente.",
+    ),
+    "media_kind_mismatch": (
+        "The file is not what it was sent as. Ask the sender to send it as a document.",
+        "O arquivo não é do tipo anunciado. Peça ao remetente que o envie como documento.",
+    ),
+    "media_length_mismatch": (
+        "The file came shorter or longer than WhatsApp said. Download it again, or open it on the phone.",
+        "O arquivo veio com tamanho diferente do anunciado. Baixe de novo ou abra no celular.",
+    ),
+    "media_damaged": (
+        "The file is damaged. Download it again, or ask the sender for it.",
+        "O arquivo está danificado. Baixe de novo ou peça-o ao remetente.",
+    ),
+    "media_too_many_pixels": (
+        "The picture has more pixels than we take. Open it on the phone.",
+        "A imagem tem mais pixels do que aceitamos. Abra-a no celular.",
+    ),
+    "media_storage_away": (
+        "Our storage is away. The file is fetched when it is back.",
+        "Nosso armazenamento está fora do ar. O arquivo será baixado quando voltar.",
+    ),
+    "media_not_found_yet": (
+        "Evolution does not know the message yet. We ask again.",
+        "A Evolution ainda não conhece a mensagem. Tentaremos de novo.",
+    ),
+    "media_gone": (
+        "WhatsApp no longer has the file. Open it on the phone, or ask the sender for it.",
+        "O WhatsApp não tem mais o arquivo. Abra-o no celular ou peça-o ao remetente.",
+    ),
+    "media_download_failed": (
+        "WhatsApp did not give the file. We ask again; you can download it again, too.",
+        "O WhatsApp não entregou o arquivo. Tentaremos de novo; você também pode baixar de novo.",
+    ),
+    "media_unreachable": (
+        "The number or Evolution is away. The file is fetched when it is back.",
+        "O número ou a Evolution está fora do ar. O arquivo será baixado quando voltar.",
+    ),
+    "media_address_refused": (
+        "The file's address is not one we may open. Open it on the phone.",
+        "O endereço do arquivo não pode ser aberto por nós. Abra-o no celular.",
+    ),
+}
+WORDS: Final[dict[str, tuple[str, str]]] = {**_OF_EVOLUTION, **_OF_THE_ENGINE, **_OF_MEDIA}
 
 
 def in_words(reason: str) -> dict[str, str] | None:

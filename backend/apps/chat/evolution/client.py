@@ -23,6 +23,7 @@ import httpx
 
 from . import queries
 from .errors import EvolutionError, SendCancelled
+from .forms import Form, SourceError
 from .idle import IdleStacks
 from .instance import InstanceRef, Limits, SendGate, Timeouts
 from .jids import is_group, is_sendable
@@ -47,6 +48,8 @@ _Answered = TypeVar("_Answered")
 
 _SEND_BODY_CAP: Final = 1 << 20
 _QUERY_BODY_CAP: Final = 32 << 20
+_MEDIA: Final = "getBase64FromMediaMessage"
+_MEDIA_CHUNK: Final = 1 << 18
 _HEAD_LEAVES: Final = "http11.send_request_headers.started"
 _BODY_LEAVES: Final = "http11.send_request_body.started"
 # Everything httpx, TLS and the event loop raise for a call that did not work; defects of ours pass through.
@@ -64,23 +67,34 @@ class _FencedError(Exception):
     """The gate said no before the request could be complete."""
 
 
+class _TooSlowError(Exception):
+    """A streamed body took so long that its end may not leave any more."""
+
+
 class _Watch:
     """Follows one request through httpcore's trace: asks the gate, remembers whether the body began to leave.
 
     A body that never began makes the request incomplete, and no server acts on it; so `bytes_left` counts the
-    body, and the gate is asked again before it, for the event loop may stall between head and body.
+    body, and the gate is asked again before it, for the event loop may stall between head and body. A streamed
+    body is incomplete until its end is written, and counts from there.
     """
 
-    def __init__(self, gate: SendGate) -> None:
+    def __init__(self, gate: SendGate, *, streamed: bool) -> None:
         self.bytes_left = False
-        self._gate = gate
+        self._gate, self._streamed = gate, streamed
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
         if event not in (_HEAD_LEAVES, _BODY_LEAVES):
             return
         if not self._gate.may_send():
             raise _FencedError
-        self.bytes_left = event == _BODY_LEAVES
+        self.bytes_left = event == _BODY_LEAVES and not self._streamed
+
+    def before_end(self) -> None:
+        """Asked before the end of a streamed body leaves: what was written until here is no request yet."""
+        if not self._gate.may_finish():
+            raise _TooSlowError
+        self.bytes_left = True
 
 
 class _Connections(httpx.AsyncBaseTransport):
@@ -246,6 +260,33 @@ class EvolutionClient:
         body = await self._query(ref, "POST", "chat", "whatsappNumbers", {"numbers": list(numbers)})
         return _expect(queries.read_number_checks(body), "whatsappNumbers", ref)
 
+    async def stream_media(
+        self, ref: InstanceRef, key: MessageKey, take: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Ask for a message's file and hand on the answer as it comes; `base64_answer` reads it.
+
+        `take` may raise, which ends the call.
+
+        Raises:
+            EvolutionError: no such answer; `media_not_found_yet` while Evolution's own database is behind.
+        """
+        where = f"{_MEDIA} at {ref.address}"
+        payload: dict[str, object] = {"message": {"key": key.as_json()}, "convertToMp4": False}
+        try:
+            async with asyncio.timeout(self._timeouts.media), self._slot(ref):
+                request = self._request(ref, "POST", "chat", _MEDIA, payload, self._timeouts.read)
+                response = await self._http.send(request, stream=True)
+                try:
+                    if response.status_code not in (200, 201):
+                        body = _parse(await _read_capped(response, _SEND_BODY_CAP))
+                        raise queries.media_failure(response.status_code, body, _MEDIA, where)
+                    async for chunk in response.aiter_bytes(_MEDIA_CHUNK):
+                        await take(chunk)
+                finally:
+                    await response.aclose()
+        except _CALL_FAILURES as error:
+            raise queries.transport_failure(type(error).__name__, where) from None
+
     async def set_webhook(
         self,
         ref: InstanceRef,
@@ -269,21 +310,25 @@ class EvolutionClient:
         ref: InstanceRef,
         group: str,
         endpoint: str,
-        payload: Mapping[str, object],
+        payload: Mapping[str, object] | Form,
         gate: SendGate,
         *,
         to_group: bool = False,
         method: str = "POST",
     ) -> Outcome:
         """Make one call that WhatsApp sees, and turn whatever happens into an outcome."""
-        watch = _Watch(gate)
+        watch = _Watch(gate, streamed=isinstance(payload, Form))
         try:
             async with asyncio.timeout(self._timeouts.send_total), self._slot(ref):
-                request = self._request(ref, method, group, endpoint, payload, self._timeouts.read)
+                request = self._request(ref, method, group, endpoint, payload, self._timeouts.read, watch=watch)
                 request.extensions["trace"] = watch
                 status, body, wait = await self._exchange(request, _SEND_BODY_CAP)
         except _FencedError:
             return classify_transport_error("Fenced", bytes_left=False)
+        except _TooSlowError:
+            return Outcome(Verdict.NOT_SENT, "media_too_slow", scope="media")
+        except SourceError:
+            return Outcome(Verdict.NOT_SENT, "media_unreadable", wait=30, scope="media")
         except asyncio.CancelledError:
             outcome = classify_transport_error("Cancelled", watch.bytes_left)
             raise SendCancelled(outcome, bytes_left=watch.bytes_left) from None
@@ -334,13 +379,17 @@ class EvolutionClient:
         method: str,
         group: str,
         endpoint: str,
-        payload: Mapping[str, object] | None,
+        payload: Mapping[str, object] | Form | None,
         read: float,
         params: Mapping[str, str] | None = None,
+        watch: _Watch | None = None,
     ) -> httpx.Request:
         headers = {"apikey": ref.api_key}
-        content = None
-        if payload is not None:
+        content: bytes | AsyncIterator[bytes] | None = None
+        if isinstance(payload, Form) and watch is not None:
+            headers |= {"Content-Type": payload.content_type, "Content-Length": str(payload.length)}
+            content = payload.parts(watch.before_end)
+        elif payload is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
         return self._http.build_request(

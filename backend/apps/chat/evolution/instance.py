@@ -12,6 +12,10 @@ class SendGate(Protocol):
         """Return False to stop the attempt. Asked before head and before body; must not block."""
         ...
 
+    def may_finish(self) -> bool:
+        """Return False to stop an attempt whose body is streamed. Asked before its end leaves; must not block."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceRef:
@@ -44,6 +48,7 @@ class Timeouts:
     slot: float = 30.0
     send_total: float = 110.0
     query: float = 30.0
+    media: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,21 @@ def query_failure(status: int, body: object, endpoint: str, where: str) -> Evolu
     return EvolutionError(outcome.reason, permanent=outcome.permanent, status=status, where=where)
 
 
+def media_failure(status: int, body: object, endpoint: str, where: str) -> EvolutionError:
+    """Return the error for a file that did not come.
+
+    "Message not found" means that Evolution's database is behind; a failed download it has tried twice itself.
+    """
+    said = read_answer(status, body, endpoint)
+    if said.first == "Message not found":
+        return EvolutionError("media_not_found_yet", permanent=False, status=status, where=where)
+    if said.first == "The message is not of the media type":
+        return EvolutionError("media_gone", permanent=True, status=status, where=where)
+    if status == 400 and "Connection Closed" not in said.first:
+        return EvolutionError("media_download_failed", permanent=False, status=status, where=where)
+    return query_failure(status, body, endpoint, where)
+
+
 def transport_failure(kind: str, where: str) -> EvolutionError:
     """Return the error for a call that got no answer; `kind` is the exception's class name."""
     late = kind in ("ReadTimeout", "TimeoutError")
