@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
+from typing import Final as Constant
 
 from django.conf import settings
 
 from apps.chat.delivery import failpoints
 from apps.chat.delivery.lane import Step
 from apps.chat.delivery.presence import Presence
-from apps.chat.evolution import changes
+from apps.chat.evolution import changes, media_sends
 from apps.chat.evolution.client import EvolutionClient, InstanceRef
+from apps.chat.evolution.forms import SentFile
 from apps.chat.evolution.outcomes import Outcome, Verdict
+from apps.chat.media import store
 from apps.chat.models import Delivery
+
+# G + D + V of docs/protocol.md: from the look at the clock to the write, to Evolution's acceptance, to findMessages.
+AFTER_THE_BYTES: Constant = 5.0 + 60.0 + 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,19 @@ class SelfFence:
     def may_send(self) -> bool:
         """Asked at the last instant before bytes leave."""
         failpoints.hit("bytes_out")
-        return time.monotonic() - self.began <= settings.CHAT_SEND_FENCE_SECONDS and self.presence.alive
+        return self._within(settings.CHAT_SEND_FENCE_SECONDS)
+
+    def may_finish(self) -> bool:
+        """Asked before the end of a file's form leaves, without which nobody has a request.
+
+        An upload may take what SETTLE leaves beside the waits that follow it (20 s by default), so that absence still
+        counts only when nothing can come any more.
+        """
+        rest = settings.CHAT_SEND_SETTLE_SECONDS - AFTER_THE_BYTES
+        return self._within(max(settings.CHAT_SEND_FENCE_SECONDS, rest))
+
+    def _within(self, seconds: float) -> bool:
+        return time.monotonic() - self.began <= seconds and self.presence.alive
 
 
 async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome:
@@ -36,6 +55,17 @@ async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome
     if step.kind == Delivery.Kind.TEXT:
         return await client.send_text(
             ref, number=number, text=step.content, quoted_id=step.quoted_id or None, gate=fence
+        )
+    if step.kind == Delivery.Kind.MEDIA:
+        return await media_sends.send_file(
+            client,
+            ref,
+            number=number,
+            file=file_of(step.payload or {}),
+            caption=step.content,
+            quoted_id=step.quoted_id or None,
+            inline_bytes=settings.CHAT_MEDIA_INLINE_BYTES,
+            gate=fence,
         )
     if step.target_id is None:
         return Outcome(Verdict.NOT_SENT, "target_not_sent", permanent=True)
@@ -57,6 +87,17 @@ async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome
             **at,
         )
     return Outcome(Verdict.NOT_SENT, "kind_unknown", permanent=True)
+
+
+def file_of(payload: dict[str, Any]) -> SentFile:
+    """The file that a MEDIA delivery sends: its facts as they were when it was queued, its bytes from the storage."""
+    return SentFile(
+        kind=payload["kind"],
+        mime_type=payload["mime_type"],
+        name=payload["file_name"],
+        size=payload["size"],
+        open=lambda: store.open_kept(payload["file"]),
+    )
 
 
 def address_of(remote_jid: str) -> str:

@@ -50,6 +50,14 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "The file could not be prepared for sending. It will be tried again.",
         "Não foi possível preparar o arquivo para envio. Será tentado de novo.",
     ),
+    "media_unreadable": (
+        "Our own copy of the file could not be read. It will be tried again; if it lasts, attach it anew.",
+        "Não foi possível ler nossa cópia do arquivo. Será tentado de novo; se persistir, anexe outra vez.",
+    ),
+    "media_too_slow": (
+        "Handing the file to Evolution took too long, so it was stopped before it was complete. It will be tried again.",
+        "A entrega do arquivo à Evolution demorou demais e foi interrompida antes do fim. Será tentado de novo.",
+    ),
     "connection_closed": (
         "Our number is disconnected from WhatsApp. The message waits until it is back.",
         "Nosso número está desconectado do WhatsApp. A mensagem espera até ele voltar.",
