@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
+from apps.chat import rows
 from apps.chat.errors import NotFound
 from apps.chat.models import Conversation, Delivery, Message
 from apps.chat.realtime.shapes import SEND_KINDS
@@ -28,8 +29,8 @@ def conversation_of(tenants: Tenants, conversation_id: UUID) -> Conversation:
     Raises:
         NotFound: it does not exist or belongs to another tenant.
     """
-    rows = Conversation.objects.select_related("contact", "instance", "assigned_to").defer(*INSTANCE_SECRETS)
-    found = rows.filter(pk=conversation_id, tenant_id__in=_within(tenants)).first()
+    whole = Conversation.objects.select_related("contact", "instance", "assigned_to").defer(*INSTANCE_SECRETS)
+    found = whole.filter(pk=conversation_id, tenant_id__in=_within(tenants)).first()
     if found is None:
         raise NotFound("There is no such conversation.")
     return found
@@ -41,10 +42,12 @@ def conversation_to_write_in(tenants: Tenants, conversation_id: UUID) -> Convers
     Raises:
         NotFound: it does not exist or belongs to another tenant.
     """
-    try:
-        return Conversation.objects.get(pk=conversation_id, tenant_id__in=_within(tenants))
-    except Conversation.DoesNotExist:
-        raise NotFound("There is no such conversation.") from None
+    rest = "FROM chat_conversation WHERE chat_conversation.id = %s"
+    found = rows.select(Conversation, rest, [rows.key(Conversation, conversation_id)])
+    conversation = found[0][0] if found else None
+    if conversation is None or str(conversation.tenant_id) not in {str(pk) for pk in _within(tenants)}:
+        raise NotFound("There is no such conversation.")
+    return conversation
 
 
 def message_of(tenants: Tenants, message_id: UUID) -> Message:
@@ -53,8 +56,8 @@ def message_of(tenants: Tenants, message_id: UUID) -> Message:
     Raises:
         NotFound: it does not exist or belongs to another tenant.
     """
-    rows = Message.objects.select_related("sender")
-    found = rows.filter(pk=message_id, tenant_id__in=_within(tenants)).first()
+    whole = Message.objects.select_related("sender")
+    found = whole.filter(pk=message_id, tenant_id__in=_within(tenants)).first()
     if found is None:
         raise NotFound("There is no such message.")
     return found

@@ -42,11 +42,11 @@ if granted ~= 0 then
 end
 local wait = 0
 if granted < wanted then wait = math.max(math.ceil(full + interval - reach - now), 1) end
-return {granted, wait}
+return {granted, wait, math.floor((now + reach - full) / interval)}
 """
 
 
-async def take(instance: str, rate: float, burst: int, wanted: int) -> tuple[int, float]:
+async def take(instance: str, rate: float, burst: int, wanted: int) -> tuple[int, float, int]:
     """Ask for permits to send.
 
     Args:
@@ -55,15 +55,16 @@ async def take(instance: str, rate: float, burst: int, wanted: int) -> tuple[int
         wanted: how many now; a negative number gives unused ones back.
 
     Returns:
-        How many were granted, and, when that is fewer than wanted, the seconds until the next one is due.
+        How many were granted; when that is fewer than wanted, the seconds until the next one is due; and how many
+        are left.
 
     Raises:
         redis.RedisError, OSError: Redis does not answer.
     """
     key = f"{PREFIX}{{{instance}}}"
     script = async_client(settings.CHAT_PACE_REDIS_URL).register_script(_TAKE)
-    granted, wait = await script(keys=[key, f"{key}:slow"], args=[1e6 / rate, burst, wanted])
-    return int(granted), int(wait) / 1e6
+    granted, wait, left = await script(keys=[key, f"{key}:slow"], args=[1e6 / rate, burst, wanted])
+    return int(granted), int(wait) / 1e6, int(left)
 
 
 def due_in(instance: str, rate: float, burst: int, nth: int) -> float:

@@ -194,14 +194,29 @@ def enqueue_many(wake_ups: Iterable[WakeUp]) -> int:
     """
     pipe = get_stream_redis_client().pipeline(transaction=False)
     for one in wake_ups:
-        payload = _encode(
-            message_id=one.message_id, conversation_id=one.conversation_id, instance_id=one.instance_id
-        )
-        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, {FIELD: payload})
+        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, _fields_of(one))
     try:
         return len(pipe.execute())
     except TROUBLE as error:
         raise _away(error) from error
+
+
+async def enqueue_many_async(wake_ups: Iterable[WakeUp]) -> int:
+    """`enqueue_many` for coroutines."""
+    pipe = get_async_stream_client().pipeline(transaction=False)
+    for one in wake_ups:
+        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, _fields_of(one))
+    try:
+        return len(await pipe.execute())
+    except TROUBLE as error:
+        raise _away(error) from error
+
+
+def _fields_of(one: WakeUp) -> Any:
+    payload = _encode(
+        message_id=one.message_id, conversation_id=one.conversation_id, instance_id=one.instance_id
+    )
+    return {FIELD: payload}
 
 
 async def push_to_dead_letter(source: str, reason: str, **metadata: str | int | float | None) -> None:

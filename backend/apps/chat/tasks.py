@@ -14,9 +14,21 @@ from django.conf import settings
 from apps.chat import redis_queue, redis_streams
 from apps.chat.delivery import lane, person
 from apps.chat.delivery.engine import Engine
+from apps.chat.enrichment.asking import fetch_contact_name, fetch_group_info, fetch_profile_pic
 from apps.chat.errors import NotFound, QueueAway
 from apps.chat.models import Message
 from apps.chat.read_receipts import ReadReceipts
+
+__all__ = [
+    "edit_message",
+    "enqueue_mark_as_read",
+    "fetch_contact_name",
+    "fetch_group_info",
+    "fetch_profile_pic",
+    "handle_mark_message_as_read",
+    "handle_send_message",
+    "send_message_to_evolution",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +46,23 @@ class send_message_to_evolution:
 
         Naming the conversation and instance saves a look-up. When Redis is away the sweeper is told instead.
         """
-        if conversation_id is not None and instance_id is not None:
-            Engine.nudge(UUID(str(conversation_id)), UUID(str(instance_id)))
         try:
             if settings.CHAT_SEND_TRANSPORT == "list":
-                redis_queue.enqueue_message(
-                    redis_queue.REDIS_QUEUE_SEND_MESSAGE, {"message_id": str(message_id)}
-                )
-            else:
+                redis_queue.enqueue_wake_up(message_id, conversation_id, instance_id)
+            elif not _nudged(message_id, conversation_id, instance_id):
                 redis_streams.enqueue_send_message(message_id, conversation_id, instance_id)
         except QueueAway:
             _ring(message_id, conversation_id)
+
+
+def _nudged(
+    message_id: UUID | str, conversation_id: UUID | str | None, instance_id: UUID | str | None
+) -> bool:
+    """Whether this process looks at the lane itself, at once; it then writes the wake-up, too."""
+    if conversation_id is None or instance_id is None:
+        return False
+    ids = UUID(str(message_id)), UUID(str(conversation_id)), UUID(str(instance_id))
+    return Engine.nudge(redis_streams.WakeUp(*ids))
 
 
 def _ring(message_id: UUID | str, conversation_id: UUID | str | None) -> None:

@@ -8,9 +8,14 @@ from uuid import UUID
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
+from apps.chat import rows
 from apps.tenancy.models import ApiToken, Membership, User
 
 _CACHE = "_tenant_ids"
+_USER_AND_TENANTS = """FROM tenancy_user
+JOIN tenancy_apitoken t ON t.user_id = tenancy_user.id
+LEFT JOIN tenancy_membership m ON m.user_id = tenancy_user.id
+WHERE t.digest = %s"""
 
 
 def tenants_of(user: Any) -> frozenset[UUID]:
@@ -38,19 +43,15 @@ class TokenAuthentication(authentication.BaseAuthentication):
 
     def _user_of(self, token: str) -> User:
         digest = ApiToken.digest_of(token)
-        found = list(Membership.objects.filter(user__api_token__digest=digest).select_related("user"))
-        user = found[0].user if found else self._without_tenant(digest)
+        found = rows.select(User, _USER_AND_TENANTS, [digest], also="m.tenant_id")
+        if not found:
+            raise exceptions.AuthenticationFailed("This token is not known.")
+        user = found[0][0]
         if not user.is_active:
             raise exceptions.AuthenticationFailed("This user is no longer active.")
-        setattr(user, _CACHE, frozenset(row.tenant_id for row in found))
+        tenants = (tenant for _, (tenant,) in found if tenant is not None)
+        setattr(user, _CACHE, frozenset(pk if isinstance(pk, UUID) else UUID(pk) for pk in tenants))
         return user
-
-    @staticmethod
-    def _without_tenant(digest: str) -> User:
-        token = ApiToken.objects.filter(digest=digest).select_related("user").defer("sealed").first()
-        if token is None:
-            raise exceptions.AuthenticationFailed("This token is not known.")
-        return token.user
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

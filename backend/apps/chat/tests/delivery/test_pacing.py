@@ -50,7 +50,8 @@ def away(settings: Any) -> None:
 
 
 async def ask(rate: float, burst: int, wanted: int, name: str = "one") -> tuple[int, float]:
-    return await redis_pace.take(name, rate, burst, wanted)
+    granted, wait, _ = await redis_pace.take(name, rate, burst, wanted)
+    return granted, wait
 
 
 async def test_a_quiet_instance_may_send_its_burst_and_then_one_at_a_time(server: None) -> None:
@@ -200,12 +201,16 @@ class Paced(Pacer):
 
     def __init__(self, rate: float, burst: int) -> None:
         super().__init__()
-        self._rate, self.burst = rate, burst
+        self._rate, self._burst = rate, burst
         self.asked: list[tuple[Any, int]] = []
 
     @property
     def rate(self) -> float:
         return self._rate
+
+    @property
+    def burst(self) -> int:
+        return self._burst
 
     async def take(self, instance: Any, wanted: int) -> Grant:
         self.asked.append((instance, wanted))
@@ -250,6 +255,36 @@ async def test_what_is_sent_keeps_to_the_pace() -> None:
     assert 0.45 < world.sent_at[-1] - began < 3
     await world.until(lambda: len(world.given_back) == 24)
     await world.runner.stop(1)
+
+
+async def test_with_plenty_left_a_message_does_not_wait_for_the_question_and_is_paid_for() -> None:
+    world = PacedWorld(rate=1, burst=100)
+    world.runner.add(world.lane(1), "A")
+    await world.all_sent(1)
+    assert world.pacer.asked == []
+    world.runner.add(world.lane(0), "A")  # an empty look costs nothing
+    await world.until(lambda: len(world.pacer.asked) == 1)
+    assert world.pacer.asked == [("A", 1)]
+    await world.runner.stop(1)
+
+
+async def test_going_ahead_adds_little_to_a_burst() -> None:
+    world = PacedWorld(rate=0.1, burst=100, concurrency=64)
+    for _ in range(150):
+        world.runner.add(world.lane(1), "A")
+    await world.all_sent(100)
+    await asyncio.sleep(3 * turns.CHARGE_SECONDS)
+    assert 100 <= len(world.sent) <= 105
+    await world.runner.stop(1)
+
+
+async def test_what_went_ahead_is_paid_for_when_the_runner_stops() -> None:
+    world = PacedWorld(rate=0.1, burst=100)
+    for _ in range(3):
+        world.runner.add(world.lane(1), "A")
+    await world.all_sent(3)
+    await world.runner.stop(1)
+    await world.until(lambda: sum(permits for _, permits in world.pacer.asked) == 3)
 
 
 async def test_the_order_of_a_lane_is_kept() -> None:
