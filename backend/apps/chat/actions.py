@@ -8,6 +8,7 @@ delivery itself is moved by `delivery`; nothing here speaks to Evolution.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -26,7 +27,7 @@ from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.evolution.jids import canonical_key, digits_of, phone_jid
 from apps.chat.inbound.previews import preview_of
 from apps.chat.lookups import conversation_of, delivery_of, message_of
-from apps.chat.models import Contact, Conversation, Delivery, Instance, Message
+from apps.chat.models import Contact, Conversation, Delivery, Instance, Message, MessageAttachment
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
@@ -86,15 +87,15 @@ def send_message(
     check_text(content)
     if client_message_id is not None:
         check_client_id(client_message_id)
-    quoted = _quoted(conversation, reply_to) if reply_to else None
-    digest = _digest(conversation, content, reply_to) if client_message_id else ""
+    quoted = quoted_message(conversation, reply_to) if reply_to else None
+    digest = digest_of(conversation, content, reply_to) if client_message_id else ""
     try:
         with transaction.atomic():
             message = _write(user, conversation, content, client_message_id, digest, quoted)
     except IntegrityError:
         if client_message_id is None:
             raise
-        known = _same_as_before(conversation, client_message_id, digest)
+        known = same_as_before(conversation, client_message_id, digest)
         if known is None:
             raise
         return known, False
@@ -110,13 +111,32 @@ def _write(
     quoted: Message | None,
 ) -> Message:
     """Message and delivery. Touching the conversation first takes its lock, so that times follow `seq`."""
-    seq, now = _touch(conversation, content)
-    message = Message(
+    seq, now = touch(conversation, content)
+    message = outgoing(user, conversation, content, client_message_id, digest, quoted, now)
+    insert(message)
+    delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content), seq=seq)
+    transaction.on_commit(partial(sent_off, message, delivery))
+    return message
+
+
+def outgoing(
+    user: User | None,
+    conversation: Conversation,
+    content: str,
+    client_message_id: str | None,
+    digest: str,
+    quoted: Message | None,
+    now: datetime,
+    kind: str = "text",
+) -> Message:
+    """A message of ours, not yet stored."""
+    return Message(
         tenant_id=conversation.tenant_id,
         conversation=conversation,
         instance_id=conversation.instance_id,
         direction=Message.Direction.OUTGOING,
         origin=Message.Origin.API,
+        kind=kind,
         content=content,
         sender=user,
         reply_to=quoted,
@@ -126,13 +146,9 @@ def _write(
         sort_at=now,
         created_at=now,
     )
-    insert(message)
-    delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content), seq=seq)
-    transaction.on_commit(partial(_sent_off, message, delivery))
-    return message
 
 
-def _touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
+def touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
     """Lock the conversation and show the message in its list entry. Writing in it opens it.
 
     Returns:
@@ -149,24 +165,30 @@ def _touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
     return seq, timezone.now()
 
 
-def _sent_off(message: Message, delivery: Delivery) -> None:
+def sent_off(message: Message, delivery: Delivery, files: Sequence[MessageAttachment] = ()) -> None:
+    """Once a message is committed: wake its lane, tell the browsers."""
     tasks.send_message_to_evolution.delay(message.pk, message.conversation_id, message.instance_id)
-    publish(message.tenant_id, events.message_received(message, delivery))
+    publish(message.tenant_id, events.message_received(message, delivery, files))
 
 
-def _quoted(conversation: Conversation, message_id: UUID) -> Message:
+def quoted_message(conversation: Conversation, message_id: UUID) -> Message:
+    """The message of this conversation that is replied to. Raises InvalidMessage when there is none."""
     found = Message.objects.filter(pk=message_id, conversation_id=conversation.pk).first()
     if found is None:
         raise InvalidMessage("reply_to is not a message of this conversation.")
     return found
 
 
-def _digest(conversation: Conversation, content: str, reply_to: UUID | None) -> str:
+def digest_of(
+    conversation: Conversation, content: str, reply_to: UUID | None, files: Iterable[UUID] = ()
+) -> str:
     """What a request asks for, so that its repetition is told from another one under the same name."""
-    return hashlib.sha256(f"{conversation.pk}\0{reply_to or ''}\0{content}".encode()).hexdigest()
+    asked = [str(conversation.pk), str(reply_to or ""), content, *map(str, files)]
+    return hashlib.sha256("\0".join(asked).encode()).hexdigest()
 
 
-def _same_as_before(conversation: Conversation, client_message_id: str, digest: str) -> Message | None:
+def same_as_before(conversation: Conversation, client_message_id: str, digest: str) -> Message | None:
+    """What the same request wrote earlier. Raises Conflict when the name was used for another one."""
     named = Message.objects.select_related("sender")
     found = named.filter(tenant_id=conversation.tenant_id, client_message_id=client_message_id).first()
     if found is not None and found.request_digest != digest:

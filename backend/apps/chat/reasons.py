@@ -68,6 +68,14 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "WhatsApp rejected messages to people who never wrote to us. Such messages rest for a day; answers go out.",
         "O WhatsApp recusou mensagens a quem nunca nos escreveu. Elas descansam por um dia; respostas saem.",
     ),
+    "media_circuit": (
+        "WhatsApp takes no files from our number at the moment; texts go out. It is tried again soon.",
+        "O WhatsApp não aceita arquivos do nosso número no momento; textos saem. Será tentado de novo em breve.",
+    ),
+    "voice_not_converted": (
+        "It could not be turned into a voice message here and goes as a sound to listen to.",
+        "Não foi possível convertê-lo em mensagem de voz; vai como arquivo de áudio.",
+    ),
     "mute": (
         "WhatsApp confirms nothing that our number sends. An operator must restart it in Evolution; the message waits.",
         "O WhatsApp não confirma nada do que nosso número envia. Reinicie-o na Evolution; a mensagem espera.",

@@ -10,21 +10,23 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions, lookups
+from apps.chat import actions, attaching, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.parsing import checked
-from apps.chat.api.rows import shown
+from apps.chat.api.rows import shown, shown_all
 from apps.chat.api.timeline import timeline
 from apps.chat.models import Conversation, Delivery, Message
 from apps.chat.realtime.shapes import message_json
 from apps.tenancy.models import User
 
-_WRITTEN = {200: schemas.Message, 201: schemas.Message, 400: schemas.Problem, 409: schemas.Problem}
+_WRITTEN = {200: schemas.Written, 201: schemas.Written, 400: schemas.Problem, 409: schemas.Problem}
 
 
 def write(user: User, conversation: Conversation, wanted: Mapping[str, Any]) -> Response:
     """Accept a message: 201 when it is new, 200 when its client_message_id was here before."""
+    if wanted.get("attachments"):
+        return _write_files(user, conversation, wanted)
     message, created = actions.send_message(
         user,
         conversation,
@@ -33,6 +35,20 @@ def write(user: User, conversation: Conversation, wanted: Mapping[str, Any]) -> 
         wanted.get("reply_to"),
     )
     return Response(shown_new(message) if created else shown(message), status=201 if created else 200)
+
+
+def _write_files(user: User, conversation: Conversation, wanted: Mapping[str, Any]) -> Response:
+    """The first message, and all of them as `messages`."""
+    messages, created = attaching.send_files(
+        user,
+        conversation,
+        wanted["content"],
+        wanted["attachments"],
+        wanted.get("client_message_id"),
+        wanted.get("reply_to"),
+    )
+    rows = shown_all(messages)
+    return Response({**rows[0], "messages": rows}, status=201 if created else 200)
 
 
 def shown_new(message: Message) -> dict[str, Any]:

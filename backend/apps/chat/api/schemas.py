@@ -22,7 +22,11 @@ class MessageWrite(Serializer):
     content = TextField(allow_blank=True, max_length=None)
     client_message_id = TextField(required=False, allow_null=True, max_length=128)
     reply_to = IdField(required=False, allow_null=True)
-    attachments = serializers.ListField(required=False, max_length=0)
+    attachments = serializers.ListField(
+        child=IdField(),
+        required=False,
+        help_text="Uploaded files, each a message of its own; the words go with the first.",
+    )
 
 
 class MessageCreate(MessageWrite):
@@ -57,6 +61,17 @@ class Release(Serializer):
 
 class Edit(Serializer):
     content = TextField(allow_blank=True)
+
+
+class Upload(Serializer):
+    """`multipart/form-data`. `conversation` or `tenant` say whose it is, where you have several tenants."""
+
+    file = serializers.FileField()
+    voice = serializers.BooleanField(
+        default=False, help_text="It is a voice message: converted to Ogg/Opus where ffmpeg is there."
+    )
+    conversation = IdField(required=False, allow_null=True)
+    tenant = IdField(required=False, allow_null=True)
 
 
 class ReactionAdd(Serializer):
@@ -182,6 +197,10 @@ class Message(Serializer):
     seen_at = serializers.DateTimeField(allow_null=True)
     edited_at = serializers.DateTimeField(allow_null=True)
     deleted_at = serializers.DateTimeField(allow_null=True)
+
+
+class Written(Message):
+    messages = Message(many=True, required=False, help_text="With attachments: all messages of the request.")
 
 
 class CancelledMessage(Message):

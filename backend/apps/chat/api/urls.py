@@ -12,6 +12,7 @@ from apps.chat.api.login import TicketViews
 from apps.chat.api.messages import MessageViews
 from apps.chat.api.queues import QueueViews
 from apps.chat.api.reactions import ReactionViews
+from apps.chat.api.uploads import UploadViews
 
 app_name = "chat"
 
@@ -64,6 +65,7 @@ urlpatterns: list[URLPattern] = [
     path("instances/", InstanceViews.as_view({"get": "list"})),
     path("instances/<uuid:pk>/", InstanceViews.as_view({"get": "retrieve"})),
     path("instances/<uuid:pk>/release-stale/", InstanceViews.as_view({"post": "release_stale"})),
+    path("attachments/", UploadViews.as_view({"post": "create"})),
     path("reactions/add/", ReactionViews.as_view({"post": "add"})),
     path("reactions/remove/", ReactionViews.as_view({"post": "remove", "delete": "remove"})),
     path("reactions/queues/status/", QueueViews.as_view({"get": "status"})),

@@ -18,6 +18,7 @@ from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.cold import ColdContacts
 from apps.chat.delivery.judge import Judge
 from apps.chat.delivery.lane import OWN_SENDS, Busy, Final, Finalized, Step
+from apps.chat.delivery.media_circuit import MediaCircuit
 from apps.chat.delivery.pacing import Pacer
 from apps.chat.delivery.presence import Presence, process_name
 from apps.chat.delivery.resolver import Resolver
@@ -83,6 +84,7 @@ class Engine:
         self._slots = Slots(self.database)
         self._wake_ups = WakeUps(self.database)
         self._cold = ColdContacts(self.database)
+        self._media = MediaCircuit()
         await self._patiently("register", self.presence.register)
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
         total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
@@ -197,7 +199,8 @@ class Engine:
         failpoints.hit("step")
         announce.sending(step)
         try:
-            outcome = await self._cold.refusal(step) or await self._send(step, began)
+            refused = await self._cold.refusal(step) or self._media.refusal(step)
+            outcome = refused or await self._send(step, began)
         except SendCancelled as cancelled:
             await asyncio.shield(self._conclude(step, cancelled.outcome, began))
             raise
@@ -211,6 +214,7 @@ class Engine:
         outcome = await self._judge.judge(step, outcome, began)
         await self._tell_gate(step, outcome)
         await self._cold.ended(step, outcome)
+        self._media.ended(step, outcome)
         final = policy.decide(step, outcome)
         row = await self._record(final, began)
         failpoints.hit("finalize")

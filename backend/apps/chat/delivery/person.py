@@ -20,6 +20,7 @@ from apps.chat.delivery.stale import STILL_MAYBE
 from apps.chat.delivery.wake import wake_lane
 from apps.chat.errors import Conflict, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
+from apps.chat.evolution.media_sends import SILENT
 from apps.chat.models import Attempt, Delivery, Message, MessageReaction
 from apps.tenancy.models import User
 
@@ -82,13 +83,27 @@ def edit(message_id: UUID, tenant_id: UUID, text: str) -> bool:
     with transaction.atomic():
         delivery = _delivery(message_id, tenant_id)
         changed = Delivery.objects.filter(pk=delivery.pk, state__in=(State.QUEUED, State.HELD)).update(
-            fingerprint=fingerprint("text", text=text)
+            fingerprint=_fingerprint_with(delivery, text)
         )
         if not changed:
             return False
         Message.objects.filter(pk=message_id).update(content=text, edited_at=Now())
         write(message_id, "edited_before_sending")
     return True
+
+
+def _fingerprint_with(delivery: Delivery, text: str) -> str:
+    """What the delivery says once its words are these."""
+    if delivery.kind == Delivery.Kind.TEXT:
+        return fingerprint("text", text=text)
+    file = delivery.payload or {}
+    _check_words(delivery)
+    return fingerprint("media", mediatype=file["kind"], caption=text, file_name=file["file_name"])
+
+
+def _check_words(delivery: Delivery) -> None:
+    if delivery.kind == Delivery.Kind.MEDIA and (delivery.payload or {})["kind"] in SILENT:
+        raise Conflict("A sound carries no words on WhatsApp: there is nothing to edit.")
 
 
 def change_at_whatsapp(message_id: UUID, tenant_id: UUID, text: str | None) -> Delivery:
@@ -105,6 +120,8 @@ def change_at_whatsapp(message_id: UUID, tenant_id: UUID, text: str | None) -> D
         message = Message.objects.get(pk=message_id)
         if message.deleted_at is not None:
             raise Conflict("This message is deleted.")
+        if text is not None:
+            _check_words(sent)
         kind = Delivery.Kind.DELETE if text is None else Delivery.Kind.EDIT
         said = (
             {"target_id": str(message_id)} if text is None else {"target_id": str(message_id), "text": text}

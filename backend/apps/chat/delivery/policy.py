@@ -23,7 +23,7 @@ Closed = Attempt.Closed
 FIRST_LOOK_SECONDS: Constant = 1.0
 INSTANCE_TROUBLE: Constant = frozenset({"connect_failed", "unauthorized", "bad_address"})
 # Our own decision not to send yet: waits as long as it says, and burns no try.
-PUT_OFF: Constant = frozenset({"cold_cap", "cold_hold"})
+PUT_OFF: Constant = frozenset({"cold_cap", "cold_hold", "media_circuit"})
 # Nothing was even begun.
 NOT_BEGUN: Constant = frozenset({"fenced", "cancelled"})
 
