@@ -113,7 +113,7 @@ class Control:
         return self.sim.directory.update(body).as_json()
 
     def put_group(self, _: Request, body: Json) -> Json:
-        """POST groups {jid, subject?, owner?, desc?, participants?}."""
+        """POST groups {jid, subject?, owner?, desc?, picture?, participants?}."""
         group = Group(**body)
         self.sim.groups[group.jid] = group
         return group.as_json()

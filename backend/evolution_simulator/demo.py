@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from . import connection, shapes, timeline
+from . import connection, pictures, shapes, timeline
 from .config import Range
 from .customers import Customer
 from .simulator import Simulator
@@ -72,7 +72,7 @@ def populate(sim: Simulator) -> Instance:
     instance = sim.store.create(INSTANCE, BAILEYS, token, None)
     connection.set_state(sim, instance, "open", webhook=False)
     for person in _PEOPLE:
-        sim.directory.put(_customer(person))
+        sim.directory.put(_customer(person, pictures.url_of(sim.url, person.number)))
     sim.directory.put(Customer(number=NOT_ON_WHATSAPP, name="", exists=False))
     if sim.config.demo_greetings:
         sim.on_webhook_set = _Greeter(sim)
@@ -89,10 +89,11 @@ def answer(text: str, rng: random.Random) -> str:
     return rng.choice(_OTHERWISE).format(text=shown)
 
 
-def _customer(person: _Person) -> Customer:
+def _customer(person: _Person, picture: str) -> Customer:
     return Customer(
         number=person.number,
         name=person.name,
+        picture=picture,
         reads=person.reads,
         answers=person.answers,
         delivery_delay=(0.3, 0.9),

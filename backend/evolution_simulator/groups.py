@@ -25,13 +25,14 @@ class Group:
     subject: str = "Grupo"
     owner: str | None = None
     desc: str | None = None
+    picture: str | None = None
     participants: list[Json] = field(default_factory=list)
 
     def as_json(self) -> Json:
         """The body of findGroupInfos."""
         return {
             "id": self.jid, "subject": self.subject, "subjectOwner": self.owner, "subjectTime": 1700000000,
-            "pictureUrl": f"https://pps.example.com/{self.jid.split('@')[0]}.jpg",
+            "pictureUrl": self.picture or f"https://pps.example.com/{self.jid.split('@')[0]}.jpg",
             "size": len(self.participants), "creation": 1690000000, "owner": self.owner, "desc": self.desc,
             "descId": "D1" if self.desc else None, "restrict": False, "announce": False,
             "participants": self.participants, "isCommunity": False, "isCommunityAnnounce": False,

@@ -20,6 +20,7 @@ from . import (
     groups,
     instances,
     outgoing,
+    pictures,
     schemas,
     webhook_settings,
 )
@@ -81,6 +82,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "chat/findChats"): Route(finding.find_chats, schemas.FIND),
     ("POST", "chat/findContacts"): Route(finding.find_contacts, schemas.FIND),
     ("GET", "chat/findChatByRemoteJid"): Route(finding.find_chat_by_remote_jid),
+    ("GET", "pictures/view"): Route(pictures.view, named=False, open_to_all=True),
     ("GET", "group/findGroupInfos"): Route(groups.find_group_infos),
     ("GET", "group/participants"): Route(groups.participants),
     ("GET", "group/fetchAllGroups"): Route(groups.fetch_all_groups),

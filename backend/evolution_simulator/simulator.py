@@ -81,7 +81,7 @@ class Simulator:
         self.on_webhook_set: Callable[[Instance], None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._stopping = asyncio.Event()
-        url = config.server_url or f"http://{config.host}:{config.port}"
+        self.url = url = config.server_url or f"http://{config.host}:{config.port}"
         webhook_rng = random.Random(self.rng.random())
         self.webhooks = WebhookSender(
             config.retry, webhook_rng, self.faults.disturb, url, config.webhook_connections
