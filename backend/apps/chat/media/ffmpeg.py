@@ -21,6 +21,7 @@ LEVELS: Final = 64
 _MEMORY: Final = 512 * 1024 * 1024
 _SECONDS: Final = 20
 _MOST_OUTPUT: Final = 4 * 1024 * 1024
+_MOST_VOICE: Final = 16 * 1024 * 1024
 _LONGEST_MS: Final = 24 * 3600 * 1000
 _RATE: Final = 4000
 _MOST_SAMPLED_SECONDS: Final = 600
@@ -94,6 +95,15 @@ def waveform(path: Path, mime: str, duration_ms: int | None) -> list[int] | None
     if sys.byteorder == "big":
         samples.byteswap()
     return levels(samples)
+
+
+def to_voice(path: Path, mime: str) -> bytes:
+    """A sound as WhatsApp wants voice messages: Ogg/Opus with one channel, at most 16 MiB. Raises FfmpegFailed."""
+    codec = "-vn -sn -dn -map_metadata -1 -ac 1 -ar 48000 -c:a libopus -b:a 32k".split()
+    made = _run("ffmpeg", [*_input(path, mime), *codec, "-f", "ogg", "pipe:1"], _MOST_VOICE)
+    if not made:
+        raise FfmpegFailed("no sound")
+    return made
 
 
 def levels(samples: Sequence[int]) -> list[int] | None:
