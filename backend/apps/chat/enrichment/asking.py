@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -25,7 +24,7 @@ from apps.chat.models import Contact, Conversation
 
 logger = logging.getLogger(__name__)
 
-AWAY: Final = "away"
+QUEUED, ASKED, FULL, AWAY = ANSWERS = ("queued", "asked", "full", "away")
 _ASKED = Counter("chat_enrichment_asked", "Requests for pictures, names and groups.", ["kind", "answer"])
 
 
@@ -93,7 +92,7 @@ def _ask(kind: str, conversation_id: UUID | str) -> str:
     except QueueAway:
         answer = AWAY
     _ASKED.labels(kind, answer).inc()
-    if answer not in ("queued", "asked"):
+    if answer not in (QUEUED, ASKED):
         logger.info(
             "not asked for", extra={"kind": kind, "why": answer, "conversation": str(conversation_id)}
         )
