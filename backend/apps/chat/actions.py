@@ -22,6 +22,7 @@ from django.utils import timezone
 from apps.chat import contacts, tasks
 from apps.chat.delivery import dead_letters, passport, person, stale
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
+from apps.chat.enrichment import asking
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.evolution.jids import canonical_key, digits_of, phone_jid
@@ -225,6 +226,7 @@ def start_conversation(
             found.save(update_fields=["status"])
         conversation = conversation_of(tenant_id, found.pk)
         _tell(conversation, is_new=is_new)
+        asking.when_stale(conversation)
     return conversation, is_new
 
 

@@ -19,6 +19,8 @@ from apps.chat.api.messages import write
 from apps.chat.api.pagination import page
 from apps.chat.api.parsing import checked
 from apps.chat.api.rows import shown_all
+from apps.chat.enrichment import asking
+from apps.chat.errors import QueueAway
 from apps.chat.models import Contact, Conversation, Instance, Message
 from apps.chat.realtime.shapes import conversation_json
 
@@ -109,6 +111,17 @@ class ConversationViews(ChatViews):
     def reopen(self, request: Request, pk: UUID) -> Response:
         """Take the conversation up again."""
         return Response(conversation_json(actions.reopen(lookups.conversation_of(self.tenants, pk))))
+
+    @extend_schema(request=None, responses={202: schemas.Refreshing})
+    def refresh_info(self, request: Request, pk: UUID) -> Response:
+        """Ask WhatsApp anew for the contact's picture and name, or the group's card. Answers before WhatsApp does."""
+        conversation = lookups.conversation_of(self.tenants, pk)
+        answers = asking.refresh(conversation)
+        by = {word: [kind for kind, answer in answers.items() if answer == word] for word in asking.ANSWERS}
+        if by[asking.AWAY]:
+            raise QueueAway("Nothing was asked for: the queue is away. Try again in a minute.")
+        told = {"queued": by[asking.QUEUED], "asked": by[asking.ASKED], "refused": by[asking.FULL]}
+        return Response({"conversation": str(conversation.pk), **told}, status=202)
 
     def _speaker(self, instance_id: UUID | None, tenant_id: UUID | None) -> tuple[UUID, Instance | None]:
         """Which tenant starts a conversation, and from which of its numbers if that was said."""

@@ -211,6 +211,11 @@ class Contact(Serializer):
     id = serializers.UUIDField()
     name = serializers.CharField()
     phone = serializers.CharField()
+    picture_url = serializers.CharField(
+        allow_null=True, help_text="A path of this server; a new picture has a new path."
+    )
+    description = serializers.CharField(help_text="A group's own.")
+    members = serializers.IntegerField(allow_null=True, help_text="How many a group has, as far as known.")
 
 
 class ConversationInstance(Serializer):
@@ -296,6 +301,15 @@ class LoggedIn(Serializer):
 class Ticket(Serializer):
     ticket = serializers.CharField()
     expires_in = serializers.IntegerField()
+
+
+class Refreshing(Serializer):
+    conversation = serializers.UUIDField()
+    queued = serializers.ListField(child=serializers.CharField(), help_text="What WhatsApp will be asked for.")
+    asked = serializers.ListField(
+        child=serializers.CharField(), help_text="What it was asked for moments ago and is not asked again."
+    )
+    refused = serializers.ListField(child=serializers.CharField(), help_text="What there was no room for.")
 
 
 class QueuesStatus(Serializer):

@@ -10,6 +10,7 @@ from apps.chat.api.dead_letters import DeadLetterViews
 from apps.chat.api.instances import InstanceViews
 from apps.chat.api.login import TicketViews
 from apps.chat.api.messages import MessageViews
+from apps.chat.api.pictures import PictureViews
 from apps.chat.api.queues import QueueViews
 from apps.chat.api.reactions import ReactionViews
 from apps.chat.api.uploads import UploadViews
@@ -49,6 +50,8 @@ urlpatterns: list[URLPattern] = [
     path(_CONVERSATION + "assign/", ConversationViews.as_view({"post": "assign"})),
     path(_CONVERSATION + "close/", ConversationViews.as_view({"post": "close"})),
     path(_CONVERSATION + "reopen/", ConversationViews.as_view({"post": "reopen"})),
+    path(_CONVERSATION + "refresh-info/", ConversationViews.as_view({"post": "refresh_info"})),
+    path("contacts/<uuid:pk>/picture/", PictureViews.as_view({"get": "retrieve"})),
     path("messages/", MessageViews.as_view({"post": "create"})),
     path(_MESSAGE, MessageViews.as_view({"get": "retrieve"})),
     path(_MESSAGE + "retry-send/", MessageViews.as_view({"post": "retry_send"})),

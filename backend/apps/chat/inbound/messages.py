@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from apps.chat import contacts
 from apps.chat.delivery import cold, evidence, gate
+from apps.chat.enrichment import asking
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.inbound import changes, locks, previews, reactions, statuses, times
@@ -125,6 +126,7 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
         if cold.matters(row.instance):
             cold.customer_wrote(conversation.pk)
     _tell(conversation, message, is_new)
+    asking.when_stale(conversation)
     return "received" if incoming else "sent elsewhere"
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apps.chat.media import links
-from apps.chat.models import Conversation, Delivery, Message, MessageAttachment, MessageReaction
+from apps.chat.models import Contact, Conversation, Delivery, Message, MessageAttachment, MessageReaction
 from apps.chat.reasons import in_words
 from apps.chat.status import message_status
 from apps.tenancy.models import User
@@ -152,6 +152,19 @@ def attachment_json(row: MessageAttachment) -> Json:
     }
 
 
+def contact_json(contact: Contact) -> Json:
+    """A contact as callers see it; `description` and `members` are a group's."""
+    version = contact.picture_sha256[:12]
+    return {
+        "id": str(contact.pk),
+        "name": contact.name,
+        "phone": contact.phone,
+        "picture_url": f"/api/chat/contacts/{contact.pk}/picture/?v={version}" if contact.picture else None,
+        "description": contact.description,
+        "members": contact.members,
+    }
+
+
 def conversation_json(conversation: Conversation) -> Json:
     """A conversation as callers see it; wants `contact`, `instance` and `assigned_to` loaded."""
     contact, instance = conversation.contact, conversation.instance
@@ -159,7 +172,7 @@ def conversation_json(conversation: Conversation) -> Json:
     return {
         "id": str(conversation.pk),
         "tenant": str(conversation.tenant_id),
-        "contact": {"id": str(contact.pk), "name": contact.name, "phone": contact.phone},
+        "contact": contact_json(contact),
         "conversation_type": contact.kind,
         "instance": {"id": str(instance.pk), "name": instance.name, "connection": instance.connection},
         "status": conversation.status,
