@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from alrea_sense import env
+from alrea_sense.amqp_url import checked as amqp_url
 from alrea_sense.redis_url import channel_host, checked, sentinels, with_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -183,8 +184,15 @@ CHAT_MEDIA_MAX_DOCUMENT_BYTES = env.whole("CHAT_MEDIA_MAX_DOCUMENT_BYTES", 100 *
 CHAT_MEDIA_MAX_STICKER_BYTES = env.whole("CHAT_MEDIA_MAX_STICKER_BYTES", 2 * _MIB, least=1024)
 CHAT_MEDIA_MAX_PIXELS = env.whole("CHAT_MEDIA_MAX_PIXELS", 64_000_000, least=10_000)
 CHAT_MEDIA_INLINE_BYTES = env.whole("CHAT_MEDIA_INLINE_BYTES", _MIB, least=0, most=3 * _MIB)
+CHAT_MEDIA_CONCURRENCY = env.whole("CHAT_MEDIA_CONCURRENCY", 4, least=1, most=64)
+CHAT_MEDIA_TIMEOUT_SECONDS = env.number("CHAT_MEDIA_TIMEOUT_SECONDS", 180, least=1)
+CHAT_MEDIA_MAX_TRIES = env.whole("CHAT_MEDIA_MAX_TRIES", 8, least=1, most=1000)
+CHAT_MEDIA_DAMAGED_TRIES = env.whole("CHAT_MEDIA_DAMAGED_TRIES", 2, least=1, most=1000)
+CHAT_MEDIA_GIVE_UP_SECONDS = env.number("CHAT_MEDIA_GIVE_UP_SECONDS", 3 * 86_400, least=60)
+CHAT_MEDIA_SWEEP_SECONDS = env.number("CHAT_MEDIA_SWEEP_SECONDS", 1, least=0.05)
 CHAT_MEDIA_URL_SECONDS = env.whole("CHAT_MEDIA_URL_SECONDS", 3600, least=60, most=604_800)
 CHAT_MEDIA_PARTIAL_DIR = env.text("CHAT_MEDIA_PARTIAL_DIR", str(VAR_DIR / "media-partial"))
+RABBITMQ_URL = amqp_url(env.text("RABBITMQ_URL"), "RABBITMQ_URL")
 MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(VAR_DIR / "storage")))
 MEDIA_S3_BUCKET = env.text("MEDIA_S3_BUCKET")
 

@@ -11,12 +11,19 @@ from typing import Any
 
 from django.conf import settings
 
-from apps.chat import journal
+from apps.chat import journal, media_queue
+from apps.chat.delivery.engine import Engine
+from apps.chat.media_consumer import start_media_consumers
 from apps.chat.realtime.broadcast import flush
 from apps.chat.redis_consumer import start_redis_consumers
-from apps.chat.stream_consumer import start_stream_workers
+from apps.chat.stream_consumer import start_stream_workers, supervise
 
 logger = logging.getLogger(__name__)
+
+
+async def _beside(engine: Engine, stop: asyncio.Event) -> None:
+    """What runs around the stream workers' engine: the lists, and the files."""
+    await supervise([start_redis_consumers(engine=engine, stop=stop), start_media_consumers(stop=stop)], stop)
 
 
 class EmbeddedConsumers:
@@ -32,7 +39,7 @@ class EmbeddedConsumers:
             start_stream_workers(
                 settings.CHAT_ASGI_SEND_WORKERS,
                 settings.CHAT_ASGI_MARK_WORKERS,
-                beside=lambda engine, stop: start_redis_consumers(engine=engine, stop=stop),
+                beside=_beside,
                 stop=self._stop,
             ),
             name="chat consumers",
@@ -67,6 +74,7 @@ class EmbeddedConsumers:
 def last_words() -> None:
     """Before a process ends: apply what is journalled and announce what was written, as far as seconds go."""
     journal.stop()
+    media_queue.stop()
     flush(2.0)
 
 

@@ -142,6 +142,10 @@ _OF_MEDIA: Final[dict[str, tuple[str, str]]] = {
         "The number or Evolution is away. The file is fetched when it is back.",
         "O número ou a Evolution está fora do ar. O arquivo será baixado quando voltar.",
     ),
+    "media_from_history": (
+        "The file is older than this connection. Press download to fetch it.",
+        "O arquivo é anterior a esta conexão. Clique em baixar para buscá-lo.",
+    ),
     "media_address_refused": (
         "The file's address is not one we may open. Open it on the phone.",
         "O endereço do arquivo não pode ser aberto por nós. Abra-o no celular.",

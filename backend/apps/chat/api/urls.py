@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path, register_converter
 
 from apps.chat import webhooks
+from apps.chat.api.attachments import AttachmentViews
 from apps.chat.api.conversations import ConversationViews
 from apps.chat.api.dead_letters import DeadLetterViews
 from apps.chat.api.instances import InstanceViews
@@ -20,6 +21,7 @@ app_name = "chat"
 _CONVERSATION = "conversations/<uuid:pk>/"
 _MESSAGE = "messages/<uuid:pk>/"
 _DEAD_LETTER = "dead-letters/<uuid:pk>/"
+_ATTACHMENT = "attachments/<uuid:pk>/"
 _WEBHOOK = "webhooks/evolution/<uuid:instance_id>"
 
 
@@ -60,6 +62,10 @@ urlpatterns: list[URLPattern] = [
     path(_MESSAGE + "delete/", MessageViews.as_view({"post": "delete", "delete": "delete"})),
     path(_MESSAGE + "timeline/", MessageViews.as_view({"get": "timeline"})),
     path(_MESSAGE + "release/", MessageViews.as_view({"post": "release"})),
+    path(_ATTACHMENT, AttachmentViews.as_view({"get": "retrieve"})),
+    path(_ATTACHMENT + "content/", AttachmentViews.as_view({"get": "content"})),
+    path(_ATTACHMENT + "thumbnail/", AttachmentViews.as_view({"get": "thumbnail"})),
+    path(_ATTACHMENT + "download-again/", AttachmentViews.as_view({"post": "download_again"})),
     path("dead-letters/", DeadLetterViews.as_view({"get": "list"})),
     path("dead-letters/replay/", DeadLetterViews.as_view({"post": "replay_many"})),
     path(_DEAD_LETTER, DeadLetterViews.as_view({"get": "retrieve"})),

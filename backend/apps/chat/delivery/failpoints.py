@@ -1,6 +1,7 @@
 """Named places where a test may stop a process: CHAT_FAIL_AT=<step>:exit or <step>:sleep[=seconds].
 
 Steps of a send, in order: read, step, bytes_out, answer, finalize, ack. `exit` is as hard as kill -9.
+Steps of a file: media_half (part of it written), media_fetched (all of it), media_stored (kept, the row not told).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-STEPS = ("read", "step", "bytes_out", "answer", "finalize", "ack")
+STEPS = ("read", "step", "bytes_out", "answer", "finalize", "ack", "media_half", "media_fetched", "media_stored")
 logger = logging.getLogger(__name__)
 
 

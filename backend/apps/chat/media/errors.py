@@ -11,6 +11,8 @@ KIND_MISMATCH: Final = "media_kind_mismatch"
 LENGTH_MISMATCH: Final = "media_length_mismatch"
 DAMAGED: Final = "media_damaged"
 TOO_MANY_PIXELS: Final = "media_too_many_pixels"
+ADDRESS_REFUSED: Final = "media_address_refused"
+FROM_HISTORY: Final = "media_from_history"
 STORAGE_AWAY: Final = "media_storage_away"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Any, Final, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -138,6 +138,28 @@ def open_kept(name: str) -> IO[bytes]:
     except Exception as error:  # whatever a storage raises: it is away
         raise StorageAway(type(error).__name__) from error
     return found
+
+
+def size_of(name: str) -> int:
+    """How many bytes the file has. Raises StorageAway."""
+    try:
+        return int(default_storage.size(name))
+    except Exception as error:  # whatever a storage raises: it is away
+        raise StorageAway(type(error).__name__) from error
+
+
+def open_range(name: str, first: int, end: int) -> IO[bytes]:
+    """The bytes from `first` up to `end`, to be read on; of S3 no more than these are fetched. Raises StorageAway."""
+    bucket: Any = getattr(default_storage, "bucket", None)
+    if bucket is None:
+        file = open_kept(name)
+        file.seek(first)
+        return file
+    try:
+        body: IO[bytes] = bucket.Object(name).get(Range=f"bytes={first}-{end - 1}")["Body"]
+    except Exception as error:  # whatever a storage raises: it is away
+        raise StorageAway(type(error).__name__) from error
+    return body
 
 
 def name_of(tenant_id: UUID, sha256: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.chat.media import links
+from apps.chat import media_links as links
 from apps.chat.models import Contact, Conversation, Delivery, Message, MessageAttachment, MessageReaction
 from apps.chat.reasons import in_words
 from apps.chat.status import message_status

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.utils.crypto import constant_time_compare
 
 CONTENT: Final = "content"
 THUMBNAIL: Final = "thumbnail"
@@ -40,7 +41,7 @@ def check(token: str, attachment_id: UUID, tenant_id: UUID, part: str) -> int:
     if not until.isascii() or not until.isdigit() or len(until) > 12:
         raise LinkForged
     expected = _signature(attachment_id, tenant_id, part, int(until))
-    if not signing.constant_time_compare(given, expected):
+    if not constant_time_compare(given, expected):
         raise LinkForged
     left = int(until) - int(time.time())
     if left <= 0:

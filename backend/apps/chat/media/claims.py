@@ -1,0 +1,119 @@
+"""An attachment's row through its processing: the row decides, a queue only says "look at it".
+
+`claim` gives a due row to exactly one worker for a lease, which `renew` prolongs; every later write names the owner, so
+that a worker which was away too long changes nothing. A worker that dies leaves a row that is due when its lease ends.
+Times are the database's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from apps.chat.models import MessageAttachment
+from apps.chat.realtime import events
+from apps.chat.realtime.broadcast import publish
+
+LEASE: Final = timedelta(seconds=30)
+Status = MessageAttachment.Status
+_OPEN: Final = (Status.PENDING, Status.PROCESSING)
+
+
+def claim(attachment_id: UUID) -> MessageAttachment | None:
+    """Take a due row; None when it is done, not due yet, or somebody else's."""
+    owner = uuid.uuid4().hex
+    mine = (
+        _due().filter(pk=attachment_id).update(status=Status.PROCESSING, owner=owner, wake_at=Now() + LEASE)
+    )
+    if not mine:
+        return None
+    row = (
+        MessageAttachment.objects.select_related("message__instance")
+        .filter(pk=attachment_id, owner=owner)
+        .first()
+    )
+    if row is not None and row.tries == 0 and not row.reason:
+        announce(row)
+    return row
+
+
+def renew(row: MessageAttachment) -> bool:
+    """Prolong the lease; False when the row is somebody else's by now."""
+    return bool(_mine(row).update(wake_at=Now() + LEASE))
+
+
+def complete(row: MessageAttachment, **values: Any) -> bool:
+    """The file is kept: record it, tell the browsers. False when the row was not ours any more."""
+    return _end(row, status=Status.COMPLETED, reason="", completed_at=Now(), **values)
+
+
+def refuse(row: MessageAttachment, reason: str, *, skipped: bool = False) -> bool:
+    """The file will not come; `skipped` when we did not want it."""
+    return _end(row, status=Status.SKIPPED if skipped else Status.FAILED, reason=reason)
+
+
+def put_off(row: MessageAttachment, reason: str, seconds: float, *, counted: bool) -> bool:
+    """It did not come this time; it is due again after some seconds."""
+    tries = F("tries") + 1 if counted else F("tries")
+    return _end(
+        row, status=Status.PENDING, reason=reason, tries=tries, wake_at=Now() + timedelta(seconds=seconds)
+    )
+
+
+def give_back(row: MessageAttachment) -> bool:
+    """We stop before it is done; anybody may take it at once."""
+    return bool(_mine(row).update(status=Status.PENDING, owner="", wake_at=Now()))
+
+
+def ask_again(attachment_id: UUID) -> bool:
+    """A person wants it fetched again; False when it is on its way already, or cannot be fetched."""
+    wanted = MessageAttachment.objects.filter(pk=attachment_id, source__isnull=False).exclude(
+        status__in=_OPEN
+    )
+    return bool(
+        wanted.update(status=Status.PENDING, reason="", owner="", tries=0, wake_at=Now(), asked_at=Now())
+    )
+
+
+def seconds_left(attachment_id: UUID) -> float | None:
+    """In how many seconds a row may be taken (again); None when it has ended, or is not there."""
+    rows = MessageAttachment.objects.filter(pk=attachment_id, status__in=_OPEN)
+    found = rows.annotate(now=Now()).values_list("wake_at", "now").first()
+    return max((found[0] - found[1]).total_seconds(), 0.0) if found else None
+
+
+def due(limit: int, overdue_by: float = 0.0) -> Sequence[UUID]:
+    """Rows that may be processed, the longest waiting first; only those due for `overdue_by` seconds or more."""
+    late = _due().filter(wake_at__lte=Now() - timedelta(seconds=overdue_by))
+    return list(late.order_by("wake_at").values_list("pk", flat=True)[:limit])
+
+
+def announce(row: MessageAttachment) -> None:
+    """Tell the browsers how it stands. Call it after commit."""
+    if row.message is not None:
+        publish(row.tenant_id, events.attachment_updated(row, row.message.conversation_id))
+
+
+def _due() -> QuerySet[MessageAttachment]:
+    return MessageAttachment.objects.filter(
+        Q(status__in=_OPEN), wake_at__lte=Now(), source__isnull=False, message__isnull=False
+    )
+
+
+def _mine(row: MessageAttachment) -> QuerySet[MessageAttachment]:
+    return MessageAttachment.objects.filter(pk=row.pk, owner=row.owner, status=Status.PROCESSING)
+
+
+def _end(row: MessageAttachment, **values: Any) -> bool:
+    if not _mine(row).update(owner="", **values):
+        return False
+    row.refresh_from_db(fields=[*values, "owner"])
+    transaction.on_commit(lambda: announce(row), robust=True)
+    return True
