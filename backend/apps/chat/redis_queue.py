@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -227,29 +227,35 @@ def get_list_metrics() -> dict[str, Any]:
     return {**rows, "dead": {"name": REDIS_QUEUE_DEAD, "length": dead}, "total": total}
 
 
-def get_dead_items(limit: int = 1000) -> list[dict[str, Any]]:
-    """What was given up, the latest first: `{queue, reason, tries, first_at, last_at, conversation_id, size}`.
+def get_dead_items() -> list[dict[str, Any]]:
+    """What was given up, the latest first: `{id, queue, reason, tries, first_at, last_at, conversation_id, size}`.
 
     Raises:
         QueueAway: Redis does not answer.
     """
     try:
-        texts: Any = get_chat_redis_client().lrange(REDIS_QUEUE_DEAD, 0, limit - 1)
+        texts: Any = get_chat_redis_client().lrange(REDIS_QUEUE_DEAD, 0, -1)
     except TROUBLE as error:
         raise _away(error) from error
     return [decode(str(text)) for text in texts]
 
 
-def forget_dead_items() -> int:
-    """Empty the dead list; how many there were. What they asked for may be asked for again.
+def remove_dead_items(ids: Collection[str]) -> int:
+    """Take these out of the dead list; how many there were. What they asked for may be asked for again.
 
     Raises:
         QueueAway: Redis does not answer.
     """
+    wanted = set(ids)
+    if not wanted:
+        return 0
     try:
-        pipe = get_chat_redis_client().pipeline(transaction=True)
-        pipe.llen(REDIS_QUEUE_DEAD)
-        pipe.delete(REDIS_QUEUE_DEAD)
-        return int(pipe.execute()[0])
+        client = get_chat_redis_client()
+        pipe = client.pipeline(transaction=False)
+        texts: Any = client.lrange(REDIS_QUEUE_DEAD, 0, -1)
+        for text in texts:
+            if decode(str(text)).get("id") in wanted:
+                pipe.lrem(REDIS_QUEUE_DEAD, 1, str(text))
+        return sum(pipe.execute())
     except TROUBLE as error:
         raise _away(error) from error

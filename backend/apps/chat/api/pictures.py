@@ -30,7 +30,9 @@ class PictureViews(ChatViews):
     """Bytes that a stranger chose: never guessed at, never run, kept by the caller's own browser only."""
 
     @extend_schema(
-        parameters=[OpenApiParameter("v", str, description="Part of the picture's name: a new one, a new address.")],
+        parameters=[
+            OpenApiParameter("v", str, description="Part of the picture's name: a new one, a new address.")
+        ],
         responses={(200, "image/*"): OpenApiResponse(OpenApiTypes.BINARY)},
     )
     def retrieve(self, request: Request, pk: UUID) -> Response | HttpResponse:

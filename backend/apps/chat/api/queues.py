@@ -85,13 +85,23 @@ def _alerts(metrics: Json, streams: Json, workers: list[Json]) -> Iterator[Json]
     if "error" in metrics or "error" in streams:
         yield _alert("redis", "redis_away", "Redis is away; messages leave from the database, more slowly.")
     for name, row in metrics.items():
-        if isinstance(row, dict) and row["length"] > LIST_LIMIT:
-            yield _alert(name, "list_long", f"{row['length']} items wait in {row['name']}.")
+        if isinstance(row, dict):
+            yield from _list_alerts(name, row)
     for name, row in streams.items():
         if isinstance(row, dict):
             yield from _stream_alerts(name, row)
     if not any(row["alive"] for row in workers):
         yield _alert("workers", "no_workers", "No worker is alive: nothing is being sent.")
+
+
+def _list_alerts(name: str, row: Json) -> Iterator[Json]:
+    if name == "dead":
+        if row["length"]:
+            yield _alert(
+                name, "dead_letters", f"{row['length']} requests for pictures or names were given up."
+            )
+    elif row["length"] > LIST_LIMIT:
+        yield _alert(name, "list_long", f"{row['length']} items wait in {row['name']}.")
 
 
 def _stream_alerts(name: str, row: Json) -> Iterator[Json]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 
@@ -69,6 +69,7 @@ class Item:
     def letter(self, queue: str) -> dict[str, Any]:
         """What the dead list tells of it."""
         return {
+            "id": _letter_id(),
             "queue": queue,
             "reason": self.reason,
             "tries": self.tries,
@@ -80,7 +81,19 @@ class Item:
 
 def garbage_letter(queue: str, text: str) -> dict[str, Any]:
     """What the dead list tells of an item that cannot be read: nothing of its content."""
-    return {"queue": queue, "reason": "garbage", "tries": 0, "last_at": now(), "size": len(text)}
+    return {
+        "id": _letter_id(),
+        "queue": queue,
+        "reason": "garbage",
+        "tries": 0,
+        "last_at": now(),
+        "size": len(text),
+    }
+
+
+def _letter_id() -> str:
+    """Unlike a stream's entry ids, so that `chat_dead_letters` can tell them apart."""
+    return f"list-{uuid4().hex[:12]}"
 
 
 def pause_after(tries: int) -> float:

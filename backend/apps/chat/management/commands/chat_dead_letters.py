@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from apps.chat import dead_letter_office as office
-from apps.chat import redis_dead_letters
+from apps.chat import redis_dead_letters, redis_queue
 from apps.chat.api.timeline import timeline
 from apps.chat.dead_letter_office import Failed, Preview, Wanted
 from apps.chat.delivery import dead_letters
@@ -30,7 +30,8 @@ from apps.tenancy.models import Tenant
 
 _SHOWN: Final = 20
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
+_LIST_PREFIX: Final = "list-"
+_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}|list-[0-9a-f]{12}")
 
 Json = dict[str, Any]
 
@@ -106,7 +107,8 @@ class Command(BaseCommand):
         """Entries without a row, from a stream that agrees with the rows."""
         self._agree()
         try:
-            return [letter for letter in redis_dead_letters.entries() if letter.delivery_id is None]
+            letters = [letter for letter in redis_dead_letters.entries() if letter.delivery_id is None]
+            return letters + [_of_list(item) for item in redis_queue.get_dead_items()]
         except QueueAway:
             return []
 
@@ -199,7 +201,9 @@ class Command(BaseCommand):
 
     def _remove_entries(self, entries: Sequence[str]) -> int:
         try:
-            return redis_dead_letters.remove_entries(entries)
+            of_lists = [one for one in entries if one.startswith(_LIST_PREFIX)]
+            of_stream = [one for one in entries if not one.startswith(_LIST_PREFIX)]
+            return redis_dead_letters.remove_entries(of_stream) + redis_queue.remove_dead_items(of_lists)
         except QueueAway:
             raise CommandError("Redis does not answer: its entries are still there.") from None
 
@@ -292,6 +296,12 @@ def _message_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no message id (a UUID, as `list` shows it).") from None
+
+
+def _of_list(item: Json) -> DeadLetter:
+    """A request for a picture, a name or a group, given up."""
+    known = {name: str(value) for name, value in item.items() if value is not None}
+    return DeadLetter(known.pop("id", ""), known.pop("queue", ""), known.pop("reason", ""), known)
 
 
 def _any_id(text: str) -> UUID | str:

@@ -12,8 +12,8 @@ import pytest
 import redis
 from asgiref.sync import sync_to_async
 
+from apps.chat import redis_queue, stream_consumer
 from apps.chat import redis_streams as streams
-from apps.chat import stream_consumer
 from apps.chat.delivery.lane import Step
 from apps.chat.delivery.runner import LaneRunner
 from apps.chat.redis_clients import close_async_clients, sync_client
@@ -27,7 +27,7 @@ def quick(settings: Any, redis_url: str) -> Any:
     settings.CHAT_STREAM_BLOCK_TIMEOUT_MS = 50
     settings.CHAT_STREAM_RECLAIM_IDLE_MS = 300
     settings.CHAT_DRAIN_SECONDS = 2
-    streams.outage._since = None
+    streams.outage._since = redis_queue.outage._since = None
     return settings
 
 

@@ -7,14 +7,14 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import redis
 from asgiref.sync import sync_to_async
 from testing import servers
 
-from apps.chat import journal, redis_queue, stream_consumer, tasks
+from apps.chat import journal, list_loops, redis_queue, stream_consumer, tasks
 from apps.chat import redis_streams as streams
 from apps.chat.delivery.engine import Engine
 from apps.chat.models import Conversation, Delivery
@@ -27,7 +27,8 @@ QUEUE = redis_queue.REDIS_QUEUE_SEND_MESSAGE
 
 
 @pytest.fixture
-def items(quick: Any) -> redis.Redis:
+def items(quick: Any, monkeypatch: pytest.MonkeyPatch) -> redis.Redis:
+    monkeypatch.setattr(list_loops, "WAIT_SECONDS", 0.1)
     return sync_client(quick.CHAT_QUEUE_REDIS_URL)
 
 
@@ -71,20 +72,82 @@ async def test_garbage_is_buried_and_what_follows_is_worked(
     assert {letter["source"] for letter in letters} == {QUEUE}
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_an_item_leaves_the_hand_when_its_lane_has_nothing_more(
+    lanes: Lanes, worker: SendListWorker, items: redis.Redis
+) -> None:
+    row = await sync_to_async(queue)()
+    lanes.go_on.clear()
+    redis_queue.enqueue_message(QUEUE, {"message_id": str(row.message_id)})
+    hand = redis_queue.hand_key(QUEUE, worker.hands.consumer)
+    await until(lambda: items.llen(hand) == 1)
+    lanes.go_on.set()
+    await until(lambda: items.llen(hand) == 0)
+
+
+def wake(lane_id: UUID) -> None:
+    """What `enqueue_wake_up` writes, also while the process remembers an outage."""
+    redis_queue.enqueue_message(QUEUE, {"conversation_id": str(lane_id), "instance_id": str(uuid4())})
+
+
+async def test_an_item_that_names_its_lane_needs_no_look_up(
+    lanes: Lanes, worker: SendListWorker, items: redis.Redis
+) -> None:
+    lane_id = uuid4()
+    wake(lane_id)
+    await until(lambda: lanes.worked == [lane_id])
+
+
 async def test_redis_away_is_a_pause(
     lanes: Lanes, worker: SendListWorker, items: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Away:
-        async def brpop(self, *_: Any, **__: Any) -> Any:
+        async def blmove(self, *_: Any, **__: Any) -> Any:
             failed.set()
             raise redis.exceptions.ConnectionError("away")
 
     failed = asyncio.Event()
     client = worker._client
-    monkeypatch.setattr("apps.chat.redis_consumer.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("apps.chat.list_loops.PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(worker, "_client", Away())
     await asyncio.wait_for(failed.wait(), 5)
     monkeypatch.setattr(worker, "_client", client)
+    lane_id = uuid4()
+    wake(lane_id)
+    await until(lambda: lanes.worked == [lane_id])
+
+
+async def test_a_take_whose_answer_was_lost_is_found_in_the_hand(
+    lanes: Lanes, worker: SendListWorker, items: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf:
+        """Does what it is told and never hears the answer."""
+
+        async def blmove(self, *arguments: Any, **options: Any) -> Any:
+            taken = await client.blmove(*arguments, **options)
+            if taken is None:
+                return None
+            raise redis.exceptions.TimeoutError("the answer is lost")
+
+    client = worker._client
+    monkeypatch.setattr("apps.chat.list_loops.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_client", Deaf())
+    wanted = [uuid4() for _ in range(5)]
+    for lane_id in wanted:
+        wake(lane_id)
+    await until(lambda: lanes.worked == wanted)
+    monkeypatch.setattr(worker, "_client", client)
+    await until(lambda: items.llen(redis_queue.hand_key(QUEUE, worker.hands.consumer)) == 0)
+
+
+async def test_after_a_flush_the_loop_goes_on(
+    lanes: Lanes, worker: SendListWorker, items: redis.Redis
+) -> None:
+    for _ in range(3):
+        items.flushall()
+        lane_id = uuid4()
+        wake(lane_id)
+        await until(lambda: lane_id in lanes.worked)  # noqa: B023
 
 
 async def test_a_stop_is_heard_while_the_database_is_away(
