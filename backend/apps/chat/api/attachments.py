@@ -7,7 +7,8 @@ forbidden, all but pictures, sounds and films is a download, and even those come
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from django.http import HttpResponseBase, HttpResponseNotModified
@@ -15,7 +16,7 @@ from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -53,7 +54,7 @@ class FileAway(ChatError):
 class AttachmentViews(ChatViews):
     """`attachments/{id}/`."""
 
-    def get_permissions(self) -> list[BasePermission]:
+    def get_permissions(self) -> Sequence[Any]:
         return [AllowAny()] if self.action in _LINKED else super().get_permissions()
 
     @extend_schema(responses=schemas.Attachment)

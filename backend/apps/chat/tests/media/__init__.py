@@ -1,0 +1,1 @@
+"""Files of messages: what comes in, is looked at, kept and served."""
