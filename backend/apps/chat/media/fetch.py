@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin
 
@@ -25,6 +26,9 @@ _CONNECT_SECONDS: Final = 5.0
 _PORTS: Final = {"https": 443, "http": 80}
 # IPv4 inside IPv6 that `ipaddress` does not take apart by itself: RFC 6052 and RFC 8215.
 _TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+
+# Special in the registry of RFC 6890, though some Pythons take them for global.
+_SPECIAL: Final = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -83,6 +87,8 @@ def is_public(text: str) -> bool:
             return is_public(str(inner))
         if address.is_site_local:
             return False
+    elif any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
@@ -154,7 +160,7 @@ async def _look_at(text: str, allowed: frozenset[str], resolver: Resolver) -> _P
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError, TypeError):
         raise FetchRefused("bad_url") from None
-    if url.scheme not in _PORTS or not url.host or url.userinfo:
+    if url.scheme not in _PORTS or not url.host or url.userinfo or not 0 < (url.port or 1) < 65_536:
         raise FetchRefused("bad_url")
     trusted = place_of(text) in allowed
     if url.scheme != "https" and not trusted:
@@ -181,6 +187,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
+@lru_cache(1)
 def tls_context() -> ssl.SSLContext:
     """The certificates we believe."""
     return httpx.create_ssl_context(trust_env=False)
