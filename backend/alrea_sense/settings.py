@@ -47,10 +47,8 @@ def _database() -> dict[str, object]:
         config["CONN_MAX_AGE"] = None  # a file: opening it anew for each request costs more than keeping it
         config["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
     elif config["ENGINE"] == "django.db.backends.postgresql":
-        config["OPTIONS"] = {
-            **config.get("OPTIONS", {}),  # type: ignore[dict-item]
-            "pool": {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 20, least=4), "timeout": 10},
-        }
+        config["ENGINE"] = "alrea_sense.postgresql"
+        config["CONN_MAX_AGE"] = None
     else:
         raise ImproperlyConfigured(
             "DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…)."

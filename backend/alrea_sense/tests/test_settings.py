@@ -51,10 +51,10 @@ def test_the_embedded_key_is_made_once_and_private(load: Load, tmp_path: Path) -
     assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
 
 
-def test_postgresql_gets_a_pool(load: Load) -> None:
-    settings = load(DATABASE_URL=POSTGRESQL, SECRET_KEY=KEY, DATABASE_POOL_SIZE="7")
+def test_connections_to_postgresql_last(load: Load) -> None:
+    settings = load(DATABASE_URL=POSTGRESQL, SECRET_KEY=KEY)
     assert settings["EMBEDDED"] is False
-    assert settings["DATABASES"]["default"]["OPTIONS"]["pool"]["max_size"] == 7
+    assert settings["DATABASES"]["default"]["CONN_MAX_AGE"] is None
 
 
 def test_each_use_of_redis_has_its_own_database(load: Load) -> None:
@@ -106,10 +106,6 @@ def test_https_makes_cookies_secure(load: Load) -> None:
         ({"REDIS_URL": "localhost"}, "REDIS_URL must look like"),
         ({"CHAT_SEND_TRANSPORT": "pigeon"}, "CHAT_SEND_TRANSPORT must be one of stream, list"),
         ({"CHAT_SEND_LEASE_SECONDS": "90"}, "CHAT_SEND_LEASE_SECONDS must be longer"),
-        (
-            {"DATABASE_URL": POSTGRESQL, "SECRET_KEY": KEY, "DATABASE_POOL_SIZE": "1"},
-            "DATABASE_POOL_SIZE must be at least 4",
-        ),
         ({"CHAT_STREAM_MAX_RETRIES": "0"}, "CHAT_STREAM_MAX_RETRIES must be between 1 and 1000"),
     ],
 )

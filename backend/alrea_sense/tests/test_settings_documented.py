@@ -43,7 +43,7 @@ def _constant_defaults() -> dict[str, str]:
         except ValueError:
             if not isinstance(call.args[1], ast.BinOp) or not isinstance(call.args[1].op, ast.Mult):
                 continue
-            value = eval(ast.unparse(call.args[1]))
+            value = eval(ast.unparse(call.args[1]), {"_MIB": 1024 * 1024})
         if isinstance(value, bool):
             value = int(value)
         found[_name(call)] = ",".join(value) if isinstance(value, list) else str(value)

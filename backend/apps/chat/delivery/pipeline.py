@@ -20,6 +20,7 @@ def run(statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[
     Raises:
         django.db.Error: as Django itself would.
     """
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     raw = cast("psycopg.Connection[Any]", connection.connection)
     with connection.wrap_database_errors:

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL, with connections that last and are looked at before each use."""
