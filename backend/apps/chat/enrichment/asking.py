@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -115,7 +114,8 @@ def when_stale(conversation: Conversation) -> None:
     contact = conversation.contact
     wanted = [kind for kind in _kinds(contact) if _is_stale(kind, contact)]
     if wanted:
-        transaction.on_commit(partial(_ask_all, wanted, conversation.pk), robust=True)
+        # No partial: Django names a hook that failed by its __qualname__.
+        transaction.on_commit(lambda: _ask_all(wanted, conversation.pk), robust=True)
 
 
 def _ask_all(kinds: list[str], conversation_id: UUID) -> None:

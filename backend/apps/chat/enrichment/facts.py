@@ -17,7 +17,7 @@ from apps.chat.realtime.broadcast import publish
 
 NAME_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 4000
-_NUMBER: Final = re.compile(r"[\d\s()+./@:-]*")
+_NUMBER: Final = re.compile(r"[\d\s()+./:-]*(@[\w.]*)?")
 
 
 def looked(contact_id: UUID, column: str) -> None:
