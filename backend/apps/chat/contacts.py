@@ -6,18 +6,15 @@ names two addresses that we took for two people, they are one: the contact that 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, Subquery
 
+from apps.chat import contact_merges
 from apps.chat.evolution import jids
-from apps.chat.models import Contact, ContactJid, Conversation, Delivery, Evidence, Instance, Message
-
-logger = logging.getLogger(__name__)
+from apps.chat.models import Contact, ContactJid, Conversation, Instance
 
 _JID_LENGTH = 128
 _RACES = 5
@@ -27,12 +24,16 @@ class NoAddress(ValueError):
     """None of the addresses can name anybody."""
 
 
-def find_or_create(tenant_id: UUID, addresses: Iterable[str], *, name: str = "") -> Contact:
+def find_or_create(
+    tenant_id: UUID, addresses: Sequence[str], *, name: str = "", at: datetime | None = None
+) -> Contact:
     """The contact these addresses belong to, knowing all of them afterwards. Call inside a transaction.
 
     Args:
-        addresses: JIDs (or bare digits) of one person or one group.
-        name: set on a contact that has none; a name that is known stays.
+        addresses: JIDs (or bare digits) of one person or one group, the one that is meant first.
+        name: what the person is called; empty says nothing.
+        at: when WhatsApp told the name. The latest name stays, whatever came first; without a time, only a contact
+            without a name takes it.
 
     Raises:
         NoAddress: nothing usable among the addresses.
@@ -42,10 +43,13 @@ def find_or_create(tenant_id: UUID, addresses: Iterable[str], *, name: str = "")
         raise NoAddress("no usable address")
     for _ in range(_RACES):
         found = _known(tenant_id, wanted)
-        contact = _one_of(tenant_id, found) if found else _create(tenant_id, wanted, name)
+        if not found:
+            contact = _create(tenant_id, wanted, name, at)
+        else:
+            contact = contact_merges.one_of(tenant_id, found, jids.canonical_key(addresses[0]))
         if contact is None or not _add(contact, wanted.keys() - found.keys(), wanted):
             continue  # somebody else wrote one of these keys just now: look again
-        _complete(contact, wanted, name)
+        complete(contact, wanted, name, at)
         return contact
     raise IntegrityError("the addresses of a contact keep changing")
 
@@ -60,7 +64,7 @@ def known_conversations(instance: Instance, addresses: Iterable[str]) -> list[UU
 
 
 def conversation_with(
-    instance: Instance, contact: Contact, address: str, at: datetime
+    instance: Instance, contact: Contact, address: str, at: datetime, *, put_away: bool = False
 ) -> tuple[Conversation, bool]:
     """The contact's conversation on this instance, locked until the transaction ends, and whether it is new.
 
@@ -69,13 +73,14 @@ def conversation_with(
     Args:
         address: where sends go; a phone number that is learned later replaces a LID.
         at: the time of the message that begins it.
+        put_away: a new one is closed: it begins with old messages that nobody waits for.
     """
     locked = Conversation.objects.select_for_update(no_key=True)
     found = locked.filter(instance=instance, contact=contact).first()
     if found is None:
         try:
             with transaction.atomic():
-                return _begin(instance, contact, address, at), True
+                return _begin(instance, contact, address, at, put_away=put_away), True
         except IntegrityError:
             found = locked.get(instance=instance, contact=contact)
     if jids.is_lid(found.remote_jid) and jids.is_phone(address):
@@ -94,13 +99,15 @@ def preferred(addresses: Sequence[str]) -> str:
     return as_jid(next((address for address in addresses if jids.is_phone(address)), addresses[0]))
 
 
-def _begin(instance: Instance, contact: Contact, address: str, at: datetime) -> Conversation:
+def _begin(
+    instance: Instance, contact: Contact, address: str, at: datetime, *, put_away: bool
+) -> Conversation:
     return Conversation.objects.create(
         tenant_id=instance.tenant_id,
         instance=instance,
         contact=contact,
         remote_jid=as_jid(address),
-        status=Conversation.Status.PENDING,
+        status=Conversation.Status.CLOSED if put_away else Conversation.Status.PENDING,
         last_message_at=at,
     )
 
@@ -117,21 +124,15 @@ def _known(tenant_id: UUID, wanted: Mapping[str, str]) -> dict[str, ContactJid]:
     return {row.key: row for row in rows}
 
 
-def _one_of(tenant_id: UUID, found: Mapping[str, ContactJid]) -> Contact:
-    """The contact all of them mean: one with a phone number, else the oldest; the others are merged into it."""
-    ranked = sorted(found.values(), key=lambda row: (not jids.is_phone(row.key), row.contact_id))
-    stays = ranked[0].contact
-    for other in {row.contact_id: row.contact for row in ranked if row.contact_id != stays.id}.values():
-        merge(other, stays)
-    return stays
-
-
-def _create(tenant_id: UUID, wanted: Mapping[str, str], name: str) -> Contact | None:
+def _create(tenant_id: UUID, wanted: Mapping[str, str], name: str, at: datetime | None) -> Contact | None:
     """A new contact with these addresses, or None when one of them was taken meanwhile."""
     kind = _kind(next(iter(wanted)))
     try:
         with transaction.atomic():
-            contact = Contact.objects.create(tenant_id=tenant_id, kind=kind, name=_fit_name(kind, name))
+            fitting = _fit_name(kind, name)
+            contact = Contact.objects.create(
+                tenant_id=tenant_id, kind=kind, name=fitting, name_at=at if fitting else None
+            )
             for key, jid in wanted.items():
                 ContactJid.objects.create(tenant_id=tenant_id, contact=contact, key=key, jid=jid)
     except IntegrityError:
@@ -150,18 +151,28 @@ def _add(contact: Contact, missing: Iterable[str], wanted: Mapping[str, str]) ->
     return True
 
 
-def _complete(contact: Contact, wanted: Mapping[str, str], name: str) -> None:
-    """Fill in the name and the number where they are unknown."""
-    changed = []
-    if not contact.name and (fitting := _fit_name(contact.kind, name)):
-        contact.name = fitting
-        changed.append("name")
+def complete(contact: Contact, wanted: Mapping[str, str], name: str, at: datetime | None) -> None:
+    """Fill in the number where it is unknown, and take a name that is later than the one we have."""
+    changed = call(contact, _fit_name(contact.kind, name), at)
     phone = next((_digits(jid) for key, jid in wanted.items() if jids.is_phone(key)), "")
     if not contact.phone and phone and len(phone) <= 32:
         contact.phone = phone
         changed.append("phone")
     if changed:
         contact.save(update_fields=changed)
+
+
+def call(contact: Contact, name: str, at: datetime | None) -> list[str]:
+    """Name the contact, unless a later name is known; answers the fields that changed, not yet saved.
+
+    Of two names told at one time the greater stays, so that the order of telling does not matter.
+    """
+    if not name or (at is None and contact.name):
+        return []
+    if contact.name_at and at and (at, name) <= (contact.name_at, contact.name):
+        return []
+    contact.name, contact.name_at = name, at
+    return ["name", "name_at"]
 
 
 def _digits(jid: str) -> str:
@@ -178,65 +189,3 @@ def _kind(key: str) -> Contact.Kind:
 def _fit_name(kind: str, name: str) -> str:
     """A group's name is its subject, which no message carries: the push name is the speaker's."""
     return name[:200] if kind == Contact.Kind.INDIVIDUAL else ""
-
-
-# --- merging --------------------------------------------------------------------------------------
-
-
-def merge(leaves: Contact, stays: Contact) -> None:
-    """Make one person of two. Call inside a transaction.
-
-    Addresses move at once, so that whatever comes next finds one conversation. A conversation of the one that
-    leaves moves too, unless both have one on the same instance and something was ever sent in it: deliveries
-    keep their lane, so that conversation stays where it is, as history. The journal holds every message's own
-    address, from which a wrong merge can be told.
-    """
-    for conversation in _locked_conversations(leaves, stays):
-        _move(conversation, stays)
-    ContactJid.objects.filter(contact=leaves).update(contact=stays)
-    _complete(stays, {}, leaves.name)
-    logger.info("contacts merged", extra={"contact": str(stays.id), "was": str(leaves.id)})
-    if not Conversation.objects.filter(contact=leaves).exists():
-        leaves.delete()
-
-
-def _locked_conversations(leaves: Contact, stays: Contact) -> list[Conversation]:
-    """Lock both people's conversations in the order of their ids; answer those of the one that leaves."""
-    both = (
-        Conversation.objects.select_for_update(no_key=True).filter(contact__in=[leaves, stays]).order_by("id")
-    )
-    return [conversation for conversation in both if conversation.contact_id == leaves.id]
-
-
-def _move(conversation: Conversation, stays: Contact) -> None:
-    target = Conversation.objects.filter(instance_id=conversation.instance_id, contact=stays).first()
-    if target is None:
-        Conversation.objects.filter(pk=conversation.pk).update(contact=stays)
-    elif not Delivery.objects.filter(message__conversation=conversation).exists():
-        _pour(conversation, target)
-
-
-def _pour(source: Conversation, target: Conversation) -> None:
-    """Move what was said into `target` and remove the emptied conversation."""
-    Message.objects.filter(conversation=source).update(conversation=target)
-    _link_replies(target)
-    Evidence.objects.filter(conversation=source).update(conversation=target)
-    target.unread_count += source.unread_count
-    if source.last_message_at > target.last_message_at or not target.last_message_preview:
-        target.last_message_preview = source.last_message_preview
-    target.last_message_at = max(target.last_message_at, source.last_message_at)
-    if target.status == Conversation.Status.CLOSED:
-        target.status = source.status
-    target.save(update_fields=["unread_count", "last_message_at", "last_message_preview", "status"])
-    source.delete()
-
-
-def _link_replies(conversation: Conversation) -> None:
-    """Replies whose quoted message stood in the other conversation until now."""
-    quoted = Message.objects.filter(
-        instance_id=OuterRef("instance_id"),
-        provider_id=OuterRef("quoted_provider_id"),
-        conversation=conversation,
-    )
-    loose = Message.objects.filter(conversation=conversation, reply_to__isnull=True)
-    loose.exclude(quoted_provider_id="").update(reply_to=Subquery(quoted.values("id")[:1]))

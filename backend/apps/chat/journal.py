@@ -1,8 +1,9 @@
 """The journal: raw webhook events are stored before they are answered, then applied.
 
 What arrives while a batch commits forms the next batch (group commit), so that a flood costs one INSERT per
-batch and a lone event waits for nothing but its own commit. Two threads per process, each with its own
-database connection: one stores, one applies (`inbound.applier`). They start with the first event, and anew
+batch and a lone event waits for nothing but its own commit. Three threads per process, each with its own
+database connection: one stores, one applies (`inbound.applier`), and one applies what may wait: old messages
+and address books after pairing. They start with the first event, and anew
 after a fork.
 """
 
@@ -25,7 +26,7 @@ from django.db import DatabaseError, DataError, IntegrityError, connection
 from django.db.models.functions import Now
 from prometheus_client import Counter
 
-from apps.chat.inbound.applier import Applier, sweep_once
+from apps.chat.inbound.applier import Applier, is_later, sweep_once
 from apps.chat.models import WebhookEvent
 
 __all__ = ["Entry", "NotStored", "drain", "start", "stop", "store", "sweep_once"]
@@ -73,9 +74,9 @@ class _Waiting:
 
 
 class Writer:
-    """The storing thread. `on_stored` is called with the ids of committed events that are to be applied."""
+    """The storing thread. `on_stored` is called with id and name of committed events that are to be applied."""
 
-    def __init__(self, on_stored: Callable[[list[int]], None]) -> None:
+    def __init__(self, on_stored: Callable[[list[tuple[int, str]]], None]) -> None:
         self._on_stored = on_stored
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
@@ -135,7 +136,8 @@ class Writer:
         for waiting, pk in zip(batch, ids, strict=True):
             waiting.answer(pk)
         _STORED.labels("stored").inc(len(batch))
-        self._on_stored([pk for waiting, pk in zip(batch, ids, strict=True) if waiting.entry.settled is None])
+        pairs = zip(batch, ids, strict=True)
+        self._on_stored([(pk, one.entry.event) for one, pk in pairs if one.entry.settled is None])
         if self._away_since is not None:
             seconds = round(time.monotonic() - self._away_since, 1)
             logger.warning("journal: webhooks are stored again", extra={"seconds": seconds})
@@ -200,7 +202,14 @@ def _resolve(future: asyncio.Future[int], result: int | NotStored) -> None:
 class _Parts:
     def __init__(self) -> None:
         self.applier = Applier()
-        self.writer = Writer(self.applier.put)
+        self.later = Applier(later=True)
+        self.writer = Writer(self._stored)
+
+    def _stored(self, rows: list[tuple[int, str]]) -> None:
+        """What came after pairing waits in a queue of its own, so that nothing that happens now waits for it."""
+        for applier in (self.applier, self.later):
+            if ids := [pk for pk, event in rows if is_later(event) == applier.later]:
+                applier.put(ids)
 
 
 _lock = threading.Lock()
@@ -230,7 +239,9 @@ def drain(timeout: float) -> bool:
     if parts is None:
         return True
     deadline = time.monotonic() + timeout
-    return parts.writer.wait_idle(timeout) and parts.applier.wait_idle(max(0.0, deadline - time.monotonic()))
+    appliers = (parts.applier, parts.later)
+    stored = parts.writer.wait_idle(timeout)
+    return stored and all(one.wait_idle(max(0.0, deadline - time.monotonic())) for one in appliers)
 
 
 def stop(timeout: float = 5.0) -> None:
@@ -241,7 +252,8 @@ def stop(timeout: float = 5.0) -> None:
     if parts is not None:
         deadline = time.monotonic() + timeout
         parts.writer.stop(timeout)
-        parts.applier.stop(max(0.0, deadline - time.monotonic()))
+        for applier in (parts.applier, parts.later):
+            applier.stop(max(0.0, deadline - time.monotonic()))
 
 
 def _running() -> _Parts:

@@ -23,8 +23,10 @@ from prometheus_client import Counter
 
 from apps.chat import inbound, journal
 from apps.chat.evolution import jids
+from apps.chat.evolution.events import event_name as event_name_of
 from apps.chat.evolution.events import strip_credentials
 from apps.chat.evolution.wire import mapping_of, storable
+from apps.chat.inbound import passing
 from apps.chat.webhook_secrets import is_secret_of
 from apps.tenancy.secrets import SecretUnreadable
 
@@ -37,7 +39,11 @@ _CHUNK: Final = 1 << 20
 _QUOTED_PAIR: Final = re.compile(r'"([^"\\]{1,40})"\s*:\s*"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _FORM_PAIR: Final = re.compile(r"(?i)\b(api_?key|token|secret|password)=[^&\s]+")
 
-_DROPPED = Counter("chat_webhook_dropped", "Status posts and channel posts, which are not journalled.")
+_DROPPED = Counter(
+    "chat_webhook_dropped",
+    "Webhooks that are not journalled: status and channel posts, passing things.",
+    ["why"],
+)
 _REFUSED = Counter("chat_webhook_refused", "Webhooks with a wrong secret.")
 
 
@@ -51,10 +57,14 @@ async def receive(request: HttpRequest, instance_id: UUID, event_name: str = "")
             return JsonResponse({"status": "unauthorized"}, status=401)
         entry = _entry(request, instance_id, event_name)
         if entry is None:
-            _DROPPED.inc()
+            _DROPPED.labels("status or channel post").inc()
             return JsonResponse({"status": "dropped"})
+        if await passing.taken(entry):
+            _DROPPED.labels(passing.WHY[event_name_of(entry.event)]).inc()
+            return JsonResponse({"status": "taken"})
         async with asyncio.timeout(STORE_SECONDS):
             await journal.store(entry)
+        passing.stored(entry)
     except (journal.NotStored, DatabaseError, SecretUnreadable, TimeoutError) as error:
         logger.warning(
             "webhook not stored", extra={"instance": str(instance_id), "error": type(error).__name__}

@@ -14,6 +14,8 @@ from .scrub import strip_credentials
 from .wire import long_of, mapping_of, seconds_of, text_of, word_of
 
 __all__ = [
+    "HISTORY",
+    "RECORD",
     "ConnectionEvent",
     "DeleteEvent",
     "EditEvent",
@@ -21,10 +23,16 @@ __all__ = [
     "IgnoredEvent",
     "MessageEvent",
     "StatusEvent",
+    "event_name",
     "message_from_record",
     "parse",
     "strip_credentials",
 ]
+
+HISTORY: Final = "messages.set"
+"""What WhatsApp hands over after pairing: old messages, many at once."""
+RECORD: Final = "findMessages"
+"""A row of Evolution's database, as the gap healer journals it."""
 
 RANK_SUBMITTED: Final = 1
 RANK_SENT: Final = 2
@@ -169,7 +177,7 @@ def parse(body: object) -> list[Event]:
         return [IgnoredEvent("", "", "malformed: the body is no object")]
     envelope = _Envelope(
         instance=word_of(body.get("instance")) or "",
-        event=_event_name(body.get("event")),
+        event=event_name(body.get("event")),
         own_jid=word_of(body.get("sender")),
     )
     read = _READERS.get(envelope.event)
@@ -188,9 +196,14 @@ def message_from_record(record: object, instance_name: str = "") -> MessageEvent
     updates = row.get("MessageUpdate")
     statuses = [mapping_of(u).get("status") for u in updates] if isinstance(updates, list) else []
     try:
-        return _message(_Envelope(instance_name, "findMessages", None), row, statuses)
+        return _message(_Envelope(instance_name, RECORD, None), row, statuses)
     except _MalformedError:
         return None
+
+
+def event_name(value: object) -> str:
+    """Return the dotted name; settings and by-event URLs spell the same events with _ and -."""
+    return (word_of(value) or "").strip().lower().replace("_", ".").replace("-", ".")
 
 
 def _read_one(envelope: _Envelope, item: object, read: "_Reader") -> Event:
@@ -200,11 +213,6 @@ def _read_one(envelope: _Envelope, item: object, read: "_Reader") -> Event:
         return read(envelope, item)
     except _MalformedError as error:
         return IgnoredEvent(envelope.instance, envelope.event, f"malformed: {error}")
-
-
-def _event_name(value: object) -> str:
-    """Return the dotted name; settings and by-event URLs spell the same events with _ and -."""
-    return (word_of(value) or "").strip().lower().replace("_", ".").replace("-", ".")
 
 
 def _items(data: object) -> list[object]:
@@ -225,6 +233,13 @@ def _read_message(envelope: _Envelope, data: Mapping[str, object]) -> Event:
     if jids.is_newsletter(jid):
         return IgnoredEvent(envelope.instance, envelope.event, "newsletter")
     return _message(envelope, data, [data.get("status")])
+
+
+def _read_record(envelope: _Envelope, data: Mapping[str, object]) -> Event:
+    found = message_from_record(data, envelope.instance)
+    if found is None:
+        raise _MalformedError("the record has no id or no address")
+    return found
 
 
 def _message(envelope: _Envelope, data: Mapping[str, object], statuses: list[object]) -> MessageEvent:
@@ -263,7 +278,8 @@ def _message(envelope: _Envelope, data: Mapping[str, object], statuses: list[obj
 
 def _was_typed(source_event: str, source: object) -> bool:
     """Tell a message written outside our API: own API sends never arrive as messages.upsert."""
-    return source_event == "messages.upsert" or (source_event == "findMessages" and source in _PHONE_SOURCES)
+    stored = source_event in (RECORD, HISTORY)
+    return source_event == "messages.upsert" or (stored and source in _PHONE_SOURCES)
 
 
 def _alternates(key: Mapping[str, object], remote_jid: str, own_jid: str | None) -> tuple[str, ...]:
@@ -366,6 +382,8 @@ _Reader = Callable[[_Envelope, Mapping[str, object]], Event]
 _READERS: Final[Mapping[str, _Reader]] = {
     "messages.upsert": _read_message,
     "send.message": _read_message,
+    "messages.set": _read_message,
+    "findmessages": _read_record,
     "messages.update": _read_status,
     "messages.edited": _read_edit,
     "send.message.update": _read_edit,

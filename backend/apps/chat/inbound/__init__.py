@@ -7,6 +7,8 @@ two processes, or shuffled, and the rows end the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apps.chat.evolution.events import (
     ConnectionEvent,
     DeleteEvent,
@@ -15,14 +17,24 @@ from apps.chat.evolution.events import (
     IgnoredEvent,
     MessageEvent,
     StatusEvent,
+    event_name,
     parse,
 )
-from apps.chat.inbound import changes, connections, messages, reactions, statuses
+from apps.chat.evolution.other_events import (
+    CallEvent,
+    NamesEvent,
+    OtherEvent,
+    ParticipantsEvent,
+    parse_other,
+)
+from apps.chat.inbound import changes, connections, messages, names, notes, reactions, statuses
 from apps.chat.models import WebhookEvent
 
-__all__ = ["IGNORED", "apply", "settled"]
+__all__ = ["IGNORED", "LATER", "apply", "settled"]
 
 IGNORED = "ignored"
+# What comes after pairing, thousands at once: applied beside what happens now, never before it.
+LATER = frozenset({"messages.set", "chats.set", "contacts.set", "contacts.upsert"})
 _NOTE_LENGTH = 200
 
 
@@ -32,25 +44,36 @@ def apply(row: WebhookEvent) -> str:
     Opens its own transactions: evidence about our sends must commit by itself (see `delivery.evidence`).
     Whatever it raises, the row may be applied again.
     """
-    parsed = connections.instance_events(row.body) or parse(row.body)
-    notes = dict.fromkeys(_apply_one(row, event) for event in parsed)
-    done = [note for note in notes if not note.startswith(IGNORED)]
-    return ", ".join(done or notes)[:_NOTE_LENGTH]
+    said = dict.fromkeys(_apply_one(row, event) for event in _events(row.body))
+    done = [note for note in said if not note.startswith(IGNORED)]
+    return ", ".join(done or said)[:_NOTE_LENGTH]
 
 
 def settled(body: dict[str, object]) -> str | None:
     """The note of a webhook from which nothing follows, whatever our rows say; None for all others."""
-    if connections.instance_events(body):
+    name = event_name(body.get("event"))
+    if name in LATER or connections.instance_events(body) or parse_other(name, body.get("data")):
         return None
     reasons = dict.fromkeys(event.why if isinstance(event, IgnoredEvent) else None for event in parse(body))
     return None if None in reasons else f"{IGNORED}: {', '.join(filter(None, reasons))}"[:_NOTE_LENGTH]
 
 
-def _apply_one(row: WebhookEvent, event: Event) -> str:
+def _events(body: dict[str, object]) -> Sequence[Event | OtherEvent]:
+    other = parse_other(event_name(body.get("event")), body.get("data"))
+    return other or connections.instance_events(body) or parse(body)
+
+
+def _apply_one(row: WebhookEvent, event: Event | OtherEvent) -> str:
     if isinstance(event, IgnoredEvent):
         return f"{IGNORED}: {event.why}"
     if isinstance(event, ConnectionEvent):
         return connections.changed(row, event)
+    if isinstance(event, NamesEvent):
+        return names.named(row, event)
+    if isinstance(event, CallEvent):
+        return notes.called(row, event)
+    if isinstance(event, ParticipantsEvent):
+        return notes.participants_changed(row, event)
     if len(event.key_id) > messages.ID_LENGTH:
         return f"{IGNORED}: malformed: the id is too long"
     if isinstance(event, MessageEvent) and event.kind == reactions.KIND:

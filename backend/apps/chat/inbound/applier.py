@@ -24,6 +24,7 @@ from django.db.models.functions import Now
 from prometheus_client import Counter
 
 from apps.chat import inbound
+from apps.chat.evolution.events import event_name
 from apps.chat.models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -40,19 +41,31 @@ _ORPHANED: Final = timedelta(seconds=5)
 # ... and those that were tried n times after this pause; index 0: taken by a sweep that died.
 _PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (30, 2, 8, 30, 120, 300))
 
+_LATER_NAMES: Final = sorted(
+    {
+        spelt
+        for name in inbound.LATER
+        for spelt in (name, name.replace(".", "-"), name.replace(".", "_").upper())
+    }
+)
+
 _APPLIED = Counter("chat_webhook_applied", "Journalled webhooks by what became of them.", ["outcome"])
 
 
 class Applier:
-    """One thread over a queue of journal ids. Ids beyond `BACKLOG` are left to the sweep."""
+    """One thread over a queue of journal ids. Ids beyond `BACKLOG` are left to the sweep.
 
-    def __init__(self) -> None:
+    With `later` it is the one for what may wait (`inbound.LATER`), and sweeps for that only.
+    """
+
+    def __init__(self, *, later: bool = False) -> None:
+        self.later = later
         self._changed = threading.Condition()
         self._ids: deque[int] = deque()
         self._busy = False
         self._stopping = False
         self._next_sweep = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="chat-inbound", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"chat-inbound{'-later' * later}", daemon=True)
         self._thread.start()
 
     def put(self, ids: Iterable[int]) -> None:
@@ -109,7 +122,7 @@ class Applier:
         mark_done(marks)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            sweep_once(_MARKS)
+            sweep_once(_MARKS, later=self.later)
             if not self._ids:
                 connection.close()  # idle: give it back
 
@@ -153,16 +166,27 @@ def mark_done(marks: Iterable[tuple[int, str]]) -> None:
         _APPLIED.labels("ignored" if ignored else "applied").inc(changed)
 
 
-def sweep_once(limit: int = 200) -> int:
+def is_later(event: str) -> bool:
+    """May this webhook wait for others? By its name as the journal has it."""
+    return event_name(event) in inbound.LATER
+
+
+def sweep_once(limit: int = 200, *, later: bool | None = None) -> int:
     """Apply NEW events that nobody holds: left over by a process that was killed, or failed and due again.
 
     Any number of processes may call it: an event is taken by a conditional update, and applying twice does no
     harm.
 
+    Args:
+        later: only what may wait, or only what may not; None for both.
+
     Returns:
         How many were applied.
     """
     due = _due()
+    if later is not None:
+        waits = Q(event__in=_LATER_NAMES)
+        due &= waits if later else ~waits
     ids = list(
         WebhookEvent.objects.filter(due, state=State.NEW).order_by("id").values_list("id", flat=True)[:limit]
     )

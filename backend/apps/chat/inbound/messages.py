@@ -13,9 +13,10 @@ from apps.chat import contacts
 from apps.chat.delivery import cold, evidence, gate
 from apps.chat.enrichment import asking
 from apps.chat.evolution import jids
-from apps.chat.evolution.events import MessageEvent
+from apps.chat.evolution.events import HISTORY, RECORD, MessageEvent
 from apps.chat.inbound import changes, locks, previews, reactions, statuses, times
-from apps.chat.models import Ack, Conversation, Evidence, Message, WebhookEvent
+from apps.chat.media import intake
+from apps.chat.models import Ack, Conversation, Evidence, Message, MessageAttachment, WebhookEvent
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 
@@ -105,13 +106,20 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     locks.hold(row.instance_id, event.key_id)
     incoming = origin == Message.Origin.CUSTOMER
     theirs = addresses(event)
-    contact = contacts.find_or_create(row.instance.tenant_id, theirs, name=_name(event) if incoming else "")
+    history = event.source_event == HISTORY
+    contact = contacts.find_or_create(
+        row.instance.tenant_id,
+        theirs,
+        name=_name(event) if incoming else "",
+        at=times.sent_time(event.timestamp, row.received_at),
+    )
+    _know_speaker(row, event)
     known = _known(row, event)
     if known is not None:
         return _again(row, event, known)
     message = _new(row, event, origin)
     conversation, is_new = contacts.conversation_with(
-        row.instance, contact, contacts.preferred(theirs), message.sort_at
+        row.instance, contact, contacts.preferred(theirs), message.sort_at, put_away=history
     )
     conversation.contact, conversation.instance = contact, row.instance
     message.conversation = conversation
@@ -120,25 +128,65 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     if message.sort_at <= conversation.last_message_at:
         _attach_replies(message)
     reactions.attach(message, in_group=jids.is_group(event.remote_jid))
+    files = intake.attach(message, row, event)
     _update(conversation, message)
+    if history:
+        return "history"
     if incoming:
         gate.heard(row.instance)
         if cold.matters(row.instance):
             cold.customer_wrote(conversation.pk)
-    _tell(conversation, message, is_new)
+    _tell(conversation, message, is_new, files)
     asking.when_stale(conversation)
     return "received" if incoming else "sent elsewhere"
+
+
+def _know_speaker(row: WebhookEvent, event: MessageEvent) -> None:
+    """Who speaks in a group under two addresses is one person, in direct chats too."""
+    if not jids.is_group(event.remote_jid) or event.from_me or not event.alt_jids or not event.participant:
+        return
+    contacts.find_or_create(
+        row.instance.tenant_id,
+        [event.participant, *event.alt_jids],
+        name=_name(event),
+        at=times.sent_time(event.timestamp, row.received_at),
+    )
 
 
 def _again(row: WebhookEvent, event: MessageEvent, known: Message) -> str:
     """A second receipt: the earlier of two receipts counts, whichever is applied first."""
     if known.origin == Message.Origin.API:
         return "known"
+    if _is_history(known) and event.source_event != HISTORY:
+        _came_anew(known)
     sort_at = min(known.sort_at, times.sort_time(event.timestamp, row.received_at))
-    recovered = known.recovered and times.is_recovered(event.timestamp, row.received_at)
+    recovered = known.recovered and _is_recovered(row, event)
     if (sort_at, recovered) != (known.sort_at, known.recovered):
         Message.objects.filter(pk=known.pk).update(sort_at=sort_at, recovered=recovered)
     return "known"
+
+
+def _is_recovered(row: WebhookEvent, event: MessageEvent) -> bool:
+    """Was it missed at first: told by history or by a look into Evolution's database, or by a late webhook?"""
+    stored = event.source_event in (HISTORY, RECORD)
+    return stored or times.is_recovered(event.timestamp, row.received_at)
+
+
+def _is_history(message: Message) -> bool:
+    return bool((message.details or {}).get("history"))
+
+
+def _came_anew(message: Message) -> None:
+    """A webhook of its own tells of what history brought: it counts as any message then."""
+    conversation = Conversation.objects.select_for_update(no_key=True).get(pk=message.conversation_id)
+    rest = dict(message.details or {})
+    read = rest.pop("history") == statuses.READ
+    message.details = rest or None
+    if message.direction == Message.Direction.INCOMING and not read:
+        message.read_at = None
+        _count_unread(conversation, message)
+        conversation.save(update_fields=["unread_count", "status"])
+    message.save(update_fields=["details", "read_at"])
 
 
 def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
@@ -155,7 +203,7 @@ def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Mess
         details=event.details,
         provider_id=event.key_id,
         quoted_provider_id=quoted if len(quoted) <= ID_LENGTH else "",
-        recovered=times.is_recovered(event.timestamp, row.received_at),
+        recovered=_is_recovered(row, event),
         sort_at=times.sort_time(event.timestamp, row.received_at),
         created_at=row.received_at,
     )
@@ -164,6 +212,9 @@ def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Mess
         message.author_jid = (event.participant or "")[:128]
     if not incoming:
         _as_sent(message, event, times.sent_time(event.timestamp, row.received_at))
+    if event.source_event == HISTORY:
+        message.details = {**(message.details or {}), "history": True}
+        message.read_at = row.received_at if incoming else None
     _take_parked(message, incoming)
     return message
 
@@ -187,6 +238,8 @@ def _take_parked(message: Message, incoming: bool) -> None:
         changes.put(message, change)
     if message.provider_id in rows and rows[message.provider_id].ack >= Ack.SEEN:
         message.read_at = message.created_at
+        if _is_history(message):
+            message.details = {**(message.details or {}), "history": statuses.READ}
     if rows:
         Evidence.objects.filter(pk__in=[row.pk for row in rows.values()]).delete()
 
@@ -228,7 +281,7 @@ def _update(conversation: Conversation, message: Message) -> None:
 
     A message that was recovered late is as unread as any other: nobody saw it.
     """
-    if message.direction == Message.Direction.INCOMING:
+    if message.direction == Message.Direction.INCOMING and not _is_history(message):
         _count_unread(conversation, message)
     latest = message.sort_at >= conversation.last_message_at
     if latest:
@@ -247,10 +300,12 @@ def _count_unread(conversation: Conversation, message: Message) -> None:
         conversation.status = Conversation.Status.OPEN if taken else Conversation.Status.PENDING
 
 
-def _tell(conversation: Conversation, message: Message, is_new: bool) -> None:
+def _tell(
+    conversation: Conversation, message: Message, is_new: bool, files: Sequence[MessageAttachment]
+) -> None:
     """Tell the browsers after commit; the entry in the list first, so that they know where the message belongs."""
     entry = events.new_conversation if is_new else events.conversation_updated
-    for event in (entry(conversation), events.message_received(message)):
+    for event in (entry(conversation), events.message_received(message, None, files)):
         transaction.on_commit(partial(publish, message.tenant_id, event), robust=True)
 
 

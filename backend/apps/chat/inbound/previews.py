@@ -16,6 +16,7 @@ def preview_again(conversation: Conversation) -> None:
     """Show the latest message, which need not be the one that came last. Wants the row locked."""
     latest = (
         Message.objects.filter(conversation=conversation)
+        .exclude(kind="note")
         .order_by("-sort_at", "-id")
         .values_list("content")
         .first()

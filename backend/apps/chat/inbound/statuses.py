@@ -13,6 +13,7 @@ from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
 
 PARKED = "ack parked"
+READ = "read"
 
 
 def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
@@ -67,6 +68,10 @@ def _read_on_phone(row: WebhookEvent, event: StatusEvent, message: Message) -> s
     """A customer's message was read on the phone itself: it is not unread here either."""
     if event.rank is None or event.rank < Ack.SEEN:
         return "known"
+    if (message.details or {}).get("history"):
+        message.details = {**(message.details or {}), "history": READ}
+        message.save(update_fields=["details"])
+        return "read on the phone"
     listed = Conversation.objects.select_related("contact", "instance", "assigned_to")
     unsealed = listed.defer("instance__api_key", "instance__webhook_secret")
     conversation = unsealed.select_for_update(of=("self",), no_key=True).get(pk=message.conversation_id)

@@ -74,7 +74,9 @@ class Instance(models.Model):
         null=True, blank=True, help_text="When a read receipt last failed; empty since one went out."
     )
     receipt_reason = models.CharField(max_length=40, blank=True, db_default="")
-    qr = SealedTextField(blank=True, db_default="", help_text="The latest QR code, as JSON; links an account.")
+    qr = SealedTextField(
+        blank=True, db_default="", help_text="The latest QR code, as JSON; links an account."
+    )
     qr_at = models.DateTimeField(null=True, blank=True)
     logged_out_at = models.DateTimeField(
         null=True, blank=True, help_text="Since then Evolution needs it deleted and made anew to pair again."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,10 @@ from typing import Any
 import pytest
 
 from apps.chat import inbound, journal, webhook_secrets
-from apps.chat.evolution import jids
 from apps.chat.evolution.events import strip_credentials
+from apps.chat.inbound import passing, state
 from apps.chat.models import (
-    Contact,
-    ContactJid,
-    Conversation,
-    Evidence,
     Instance,
-    Message,
     WebhookEvent,
 )
 from apps.tenancy.models import Tenant
@@ -81,6 +76,35 @@ def delete_body(key_id: str) -> Body:
     return {"event": "messages.delete", "instance": "lab", "data": data}
 
 
+def reaction_body(
+    emoji: str, at_ms: int = NOON * 1000, target: str = "A1", key_id: str = "", **message: Any
+) -> Body:
+    """A reaction as Baileys' webhook carries it; an empty emoji takes one back."""
+    body = message_body(key_id or f"R{at_ms}{len(emoji)}", at=at_ms // 1000, **message)
+    key = {"id": target, "remoteJid": "5511990000001@s.whatsapp.net", "fromMe": False}
+    said = {"key": key, "text": emoji, "senderTimestampMs": str(at_ms)}
+    body["data"] |= {"message": {"reactionMessage": said}, "messageType": "reactionMessage"}
+    return body
+
+
+def call_body(status: str, at: int = NOON, call_id: str = "CALL1", **fields: Any) -> Body:
+    """One moment of a call from Ana."""
+    jid = "5511990000001@s.whatsapp.net"
+    date = datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    said = {"chatId": jid, "from": jid, "id": call_id, "date": date, "status": status, "isVideo": False}
+    return {"event": "call", "instance": "lab", "data": {**said, **fields}}
+
+
+def name_body(name: str | None, jid: str = "5511990000001@s.whatsapp.net") -> Body:
+    """`contacts.update` as it comes with each message."""
+    return {"event": "contacts.update", "instance": "lab", "data": {"remoteJid": jid, "pushName": name}}
+
+
+def history_body(*bodies: Body) -> Body:
+    """Messages as history sync brings them, many in one webhook."""
+    return {"event": "messages.set", "instance": "lab", "data": [body["data"] for body in bodies]}
+
+
 @pytest.fixture
 def tenant(transactional_db: None) -> Tenant:
     return Tenant.objects.create(name="Padaria")
@@ -102,6 +126,7 @@ def make_instance(tenant: Tenant, name: str = "lab") -> Instance:
 def _threads(transactional_db: None) -> Iterator[None]:
     """No thread outlives its test: the database is emptied between tests."""
     webhook_secrets.forget()
+    passing.forget()
     yield
     journal.stop(10)
 
@@ -125,50 +150,6 @@ def apply(instance: Instance) -> Callable[..., str]:
 
 
 def state_of(tenant: Tenant) -> dict[str, list[Any]]:
-    """Everything inbound decides, without the ids and the fractions of seconds that depend on when it ran."""
-    names = dict(Contact.objects.filter(tenant=tenant).values_list("id", "name"))
-    keys: dict[Any, list[str]] = {}
-    for row in ContactJid.objects.filter(tenant=tenant):
-        keys.setdefault(row.contact_id, []).append(row.key)
-    conversations = Conversation.objects.filter(tenant=tenant)
-    return {
-        "contacts": sorted((sorted(keys.get(pk, [])), name) for pk, name in names.items()),
-        "conversations": sorted(
-            (sorted(keys.get(row.contact_id, [])), *_conversation(row)) for row in conversations
-        ),
-        "messages": sorted(_message(row, keys) for row in _messages(tenant)),
-        "evidence": sorted(
-            (row.provider_id, row.ack, row.ack_error, json.dumps(row.record))
-            for row in Evidence.objects.filter(instance__tenant=tenant)
-        ),
-    }
-
-
-def _messages(tenant: Tenant) -> Iterable[Message]:
-    return Message.objects.select_related("conversation", "reply_to").filter(tenant=tenant)
-
-
-def _conversation(row: Conversation) -> tuple[Any, ...]:
-    at = str(row.last_message_at.replace(microsecond=0))
-    return jids.canonical_key(row.remote_jid), row.status, row.unread_count, at, row.last_message_preview
-
-
-def _message(row: Message, keys: dict[Any, list[str]]) -> tuple[Any, ...]:
-    return (
-        row.provider_id or "",
-        sorted(keys.get(row.conversation.contact_id, [])),
-        row.direction,
-        row.origin,
-        row.kind,
-        row.content,
-        row.author_name,
-        row.author_jid,
-        row.reply_to.provider_id if row.reply_to else "",
-        row.ack,
-        row.ack_error,
-        row.recovered,
-        row.read_at is not None,
-        str(row.sort_at.replace(microsecond=0)),
-        str(row.edited_at),
-        row.deleted_at is not None,
-    )
+    """Everything inbound decides about the tenant's only instance; empty without one."""
+    instance = Instance.objects.filter(tenant=tenant).first()
+    return state.state_of(instance) if instance else {}

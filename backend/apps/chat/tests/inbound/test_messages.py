@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.chat.models import Ack, Contact, ContactJid, Conversation, Evidence, Instance, Message
+from apps.chat.models import Ack, Contact, Conversation, Evidence, Instance, Message
 from apps.tenancy.models import Tenant
 
 from .conftest import NOON, capture, delete_body, edit_body, message_body, state_of, status_body
@@ -82,11 +82,12 @@ def test_a_message_reopens_a_closed_conversation(apply: Apply, assigned: bool, s
     assert Conversation.objects.get().status == status
 
 
-def test_a_push_name_is_taken_once(apply: Apply) -> None:
+def test_the_latest_push_name_stays_and_none_erases_it(apply: Apply) -> None:
     apply(message_body("A1", push_name=None))
-    apply(message_body("A2", push_name="Ana"))
-    apply(message_body("A3", push_name="Other"))
-    assert Contact.objects.get().name == "Ana"
+    apply(message_body("A3", push_name="Ana Maria", at=NOON + 9))
+    apply(message_body("A2", push_name="Ana", at=NOON + 3))
+    apply(message_body("A4", push_name=None, at=NOON + 20))
+    assert Contact.objects.get().name == "Ana Maria"
 
 
 def test_spellings_of_a_number_are_one_person(apply: Apply) -> None:
@@ -99,10 +100,12 @@ def test_spellings_of_a_number_are_one_person(apply: Apply) -> None:
 
 def test_a_group_keeps_its_name_and_messages_their_authors(apply: Apply) -> None:
     apply(capture("wain_group_text_lid__2_messages_upsert"))
-    contact, message = Contact.objects.get(), Message.objects.get()
+    contact, message = Contact.objects.get(kind="group"), Message.objects.get()
     assert (contact.kind, contact.name, contact.phone) == ("group", "", "")
     assert (message.author_name, message.author_jid) == ("Ana Test", "111111111111111@lid")
-    assert list(ContactJid.objects.values_list("key", flat=True)) == ["120363000000000001@g.us"]
+    assert [row.key for row in contact.jids.all()] == ["120363000000000001@g.us"]
+    speaker = Contact.objects.get(kind="individual")
+    assert {row.key for row in speaker.jids.all()} == {"111111111111111@lid", "551190000001@s.whatsapp.net"}
 
 
 def test_a_reply_finds_what_it_answers(apply: Apply) -> None:

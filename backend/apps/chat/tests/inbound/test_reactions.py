@@ -15,22 +15,12 @@ from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.models import Attempt, Conversation, Delivery, Evidence, Instance, Message, MessageReaction
 from apps.tenancy.models import Tenant
 
-from .conftest import NOON, Body, capture, message_body
+from .conftest import NOON, capture, message_body, reaction_body
 
 Apply = Callable[..., str]
 HEART, THUMB = "\u2764\ufe0f", "\U0001f44d"
 ANA = "551190000001@s.whatsapp.net"  # the key, without the ninth digit
 GROUP = "120363000000000001@g.us"
-
-
-def reaction_body(
-    emoji: str, at_ms: int = NOON * 1000, target: str = "A1", key_id: str = "", **message: Any
-) -> Body:
-    body = message_body(key_id or f"R{at_ms}{len(emoji)}", at=at_ms // 1000, **message)
-    key = {"id": target, "remoteJid": "5511990000001@s.whatsapp.net", "fromMe": False}
-    said = {"key": key, "text": emoji, "senderTimestampMs": str(at_ms)}
-    body["data"] |= {"message": {"reactionMessage": said}, "messageType": "reactionMessage"}
-    return body
 
 
 def reactions() -> list[tuple[str, str]]:
