@@ -21,6 +21,8 @@ ABOUT_CONVERSATIONS = [
     ("post", "conversations/{conversation}/assign/", {"user_id": None}),
     ("post", "conversations/{conversation}/close/", {}),
     ("post", "conversations/{conversation}/reopen/", {}),
+    ("post", "conversations/{conversation}/refresh-info/", {}),
+    ("get", "contacts/{contact}/picture/", None),
     ("post", "messages/", {"conversation": "{conversation}", "content": "a"}),
 ]
 ABOUT_MESSAGES = [
@@ -60,6 +62,7 @@ def test_what_belongs_to_others_is_not_found(
 ) -> None:
     message = others.failed()
     ids = {"conversation": others.conversation.pk, "message": message.pk, "instance": others.instance.pk}
+    ids["contact"] = others.conversation.contact_id
     before = _snapshot()
 
     response = _call(team, method, path, body, ids)
@@ -71,7 +74,7 @@ def test_what_belongs_to_others_is_not_found(
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, body: Any) -> None:
-    ids = dict.fromkeys(("conversation", "message", "instance"), uuid4())
+    ids = dict.fromkeys(("conversation", "message", "instance", "contact"), uuid4())
 
     assert _call(team, method, path, body, ids).status_code == 404
 
@@ -79,6 +82,7 @@ def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, 
 @pytest.mark.parametrize(("method", "path", "body"), [*ALL, *(("get", path, None) for path in LISTS)])
 def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body: Any) -> None:
     ids = {"conversation": team.conversation.pk, "message": uuid4(), "instance": team.instance.pk}
+    ids["contact"] = team.conversation.contact_id
 
     response = getattr(APIClient(), method)(f"/api/chat/{path.format(**ids)}", body, format="json")
 
@@ -88,7 +92,7 @@ def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body
 
 def test_every_address_with_an_id_is_in_the_table() -> None:
     routed = {str(row.pattern) for row in urls.urlpatterns if "pk" in str(row.pattern)}
-    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
+    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>").replace("{contact}", "<uuid:pk>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
 
     assert routed <= tabled
 
