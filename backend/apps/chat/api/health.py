@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from apps.chat import redis_queue, redis_streams
+from apps.chat import media_queue, redis_queue, redis_streams
 from apps.chat.api.queues import alive_workers
 from apps.chat.errors import QueueAway
 from apps.chat.models import Delivery
@@ -30,12 +30,14 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Database, Redis and consumers are there. 503 names what is missing.
+    """Database, Redis, RabbitMQ (where one is configured) and consumers are there. 503 names what is missing.
 
     Without Redis messages are still accepted and sent, more slowly: a balancer that should keep sending requests
     then asks /healthz.
     """
     checks = {"database": _database(), "redis": _redis()}
+    if media_queue.configured():
+        checks["rabbitmq"] = _rabbitmq()
     checks["consumers"] = checks["database"] and any(row["alive"] for row in alive_workers())
     ready = all(checks.values())
     words = {name: "ok" if fine else "missing" for name, fine in checks.items()}
@@ -63,6 +65,14 @@ def _database() -> bool:
 def _redis() -> bool:
     try:
         redis_queue.get_list_metrics()
+    except QueueAway:
+        return False
+    return True
+
+
+def _rabbitmq() -> bool:
+    try:
+        media_queue.get_media_queue_metrics()
     except QueueAway:
         return False
     return True

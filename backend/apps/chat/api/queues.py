@@ -14,16 +14,18 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import redis_queue, redis_streams
+from apps.chat import media_queue, redis_queue, redis_streams
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.errors import QueueAway
-from apps.chat.models import Worker
+from apps.chat.models import MessageAttachment, Worker
 from apps.chat.realtime.shapes import stamp
 
 LIST_LIMIT = 1000
 OUTSTANDING_LIMIT = 200
 AGE_LIMIT_SECONDS = 60
+MEDIA_LIMIT = 500
+MEDIA_AGE_LIMIT_SECONDS = 900
 _REMEMBERED = timedelta(hours=1)
 
 Json = dict[str, Any]
@@ -40,14 +42,51 @@ class QueueViews(ChatViews):
 
 def status() -> Json:
     """The answer of `reactions/queues/status/`."""
-    metrics, streams, workers = _lists(), _streams(), alive_workers()
+    metrics, streams, workers, media = _lists(), _streams(), alive_workers(), media_metrics()
     return {
         "metrics": metrics,
         "stream_metrics": streams,
+        "media_metrics": media,
         "workers": workers,
-        "alerts": list(_alerts(metrics, streams, workers)),
+        "alerts": [*_alerts(metrics, streams, workers), *_media_alerts(media)],
         "timestamp": stamp(timezone.now()),
     }
+
+
+def media_metrics() -> Json:
+    """Files on their way, by the rows, which decide; and RabbitMQ's queue where one is configured."""
+    waiting = MessageAttachment.objects.filter(status__in=["pending", "processing"]).exclude(message=None)
+    oldest = waiting.order_by("asked_at").annotate(now=Now()).values_list("asked_at", "now").first()
+    found: Json = {
+        "waiting": waiting.count(),
+        "oldest_age_seconds": (oldest[1] - oldest[0]).total_seconds() if oldest else None,
+        "queue": None,
+    }
+    if media_queue.configured():
+        found["queue"] = {
+            "name": media_queue.QUEUE,
+            **_or_nothing(media_queue.get_media_queue_metrics, {}, "rabbitmq_away"),
+        }
+    return found
+
+
+def _media_alerts(media: Json) -> Iterator[Json]:
+    name, queue = media_queue.QUEUE, media["queue"] or {}
+    if "error" in queue:
+        yield _alert(name, "rabbitmq_away", "RabbitMQ is away; files are fetched from the database.")
+    elif queue and not queue["consumers"]:
+        yield _alert(
+            name, "no_media_workers", "Nobody reads the media queue: start_chat_media_worker is not running."
+        )
+    if queue.get("dead"):
+        yield _alert(
+            name, "media_dead_letters", f"{queue['dead']} messages of the media queue could not be used."
+        )
+    if media["waiting"] > MEDIA_LIMIT:
+        yield _alert(name, "media_long", f"{media['waiting']} files wait to be fetched.")
+    age = media["oldest_age_seconds"]
+    if age is not None and age > MEDIA_AGE_LIMIT_SECONDS:
+        yield _alert(name, "media_old", f"A file has been waited for since {age / 60:.0f} minutes.")
 
 
 def alive_workers() -> list[Json]:
@@ -74,11 +113,11 @@ def _streams() -> Json:
     return _or_nothing(redis_streams.get_stream_metrics, {"total_streams_length": 0})
 
 
-def _or_nothing(ask: Callable[[], Json], nothing: Json) -> Json:
+def _or_nothing(ask: Callable[[], Json], nothing: Json, error: str = "redis_away") -> Json:
     try:
         return ask()
     except QueueAway:
-        return {**nothing, "error": "redis_away"}
+        return {**nothing, "error": error}
 
 
 def _alerts(metrics: Json, streams: Json, workers: list[Json]) -> Iterator[Json]:

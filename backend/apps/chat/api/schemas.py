@@ -315,6 +315,7 @@ class Refreshing(Serializer):
 class QueuesStatus(Serializer):
     metrics = serializers.DictField()
     stream_metrics = serializers.DictField()
+    media_metrics = serializers.DictField()
     workers = serializers.ListField(child=serializers.DictField())
     alerts = serializers.ListField(child=serializers.DictField())
     timestamp = serializers.DateTimeField()
