@@ -45,7 +45,7 @@ for _step in STEPS:
     "kill -9 of a worker with 100 messages in flight and a backlog behind them",
     "decided within the time a dead worker is noticed in, plus lease and settle time",
     simulator=("--latency", "1", "2"),
-    settings={"CHAT_SEND_CONCURRENCY": "64"},
+    settings={"CHAT_SEND_CONCURRENCY": "80"},
 )
 def kill_in_flight(drill: Drill) -> None:
     drill.warm_up()
@@ -109,7 +109,7 @@ def paused_worker(drill: Drill) -> None:
     "SIGTERM while 100 messages are in flight",
     "it ends within 30 s and leaves nothing unclear",
     simulator=("--latency", "1", "2"),
-    settings={"CHAT_SEND_CONCURRENCY": "64"},
+    settings={"CHAT_SEND_CONCURRENCY": "80"},
 )
 def sigterm(drill: Drill) -> None:
     drill.warm_up()

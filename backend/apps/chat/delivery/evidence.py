@@ -65,6 +65,34 @@ def bind_echo(instance: Instance, conversation_ids: Sequence[UUID], event: Messa
     return Bound.FOREIGN
 
 
+def telling(instance: Instance, records: Sequence[MessageEvent]) -> list[MessageEvent]:
+    """The records of a findMessages answer worth `bind_echo`, in two queries: most are known, or were never ours.
+
+    One that is bound already counts when it brings an ack that no webhook brought.
+    """
+    ours = [record for record in records if record.from_me and not record.from_phone]
+    of_instance = Attempt.objects.filter(instance=instance)
+    bound = {
+        known: (ack, error)
+        for known, ack, error in of_instance.filter(
+            provider_id__in={record.key_id for record in records}
+        ).values_list("provider_id", "delivery__message__ack", "delivery__message__ack_error")
+    }
+    prints = {record.key_id: fingerprint_of_record(record) for record in ours if record.key_id not in bound}
+    unbound = of_instance.filter(provider_id__isnull=True, fingerprint__in=set(prints.values()))
+    said = set(unbound.values_list("fingerprint", flat=True))
+    return [
+        record
+        for record in records
+        if (record.key_id in bound and _tells_more(record, *bound[record.key_id]))
+        or prints.get(record.key_id) in said
+    ]
+
+
+def _tells_more(record: MessageEvent, ack: int, error: bool) -> bool:
+    return (record.status or 0) > ack or (record.error and not error)
+
+
 def _is_bound(instance_id: UUID, provider_id: str) -> bool:
     return Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id).exists()
 

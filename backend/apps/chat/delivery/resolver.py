@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -90,10 +91,12 @@ class Resolver:
         client: EvolutionClient,
         owner: Callable[[], int],
         settled: Callable[[UUID, UUID], None],
-        concurrency: int = 8,
+        concurrency: int = 16,
     ) -> None:
         self._database, self._client, self._owner, self._settled = database, client, owner, settled
         self._slots = asyncio.Semaphore(concurrency)
+        self._most_of_one = max(concurrency // 2, 1)
+        self._slots_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
 
@@ -102,11 +105,12 @@ class Resolver:
         """How many more rows may be added."""
         return 0 if self._stopping else max(0, 256 - len(self._tasks))
 
-    def add(self, delivery_id: int) -> None:
-        """Look at this row soon."""
+    def add(self, delivery_id: int, instance_id: UUID) -> None:
+        """Look at this row soon. An instance that answers slowly has at most half of the slots."""
         if self._stopping or delivery_id in self._tasks:
             return
-        task = asyncio.create_task(self._resolve(delivery_id), name=f"resolve {delivery_id}")
+        slots = self._slots_of.setdefault(instance_id, asyncio.Semaphore(self._most_of_one))
+        task = asyncio.create_task(self._resolve(delivery_id, slots), name=f"resolve {delivery_id}")
         self._tasks[delivery_id] = task
         task.add_done_callback(lambda done: self._finished(delivery_id, done))
 
@@ -127,8 +131,8 @@ class Resolver:
             for task in pending:
                 task.cancel()
 
-    async def _resolve(self, delivery_id: int) -> None:
-        async with self._slots:
+    async def _resolve(self, delivery_id: int, slots: asyncio.Semaphore) -> None:
+        async with slots, self._slots:
             owner = self._owner()
             claimed = await self._database.call(
                 lambda: lane.claim_verifying([delivery_id], owner, CLAIM_SECONDS)
@@ -244,9 +248,12 @@ def _canary(instance: Instance, conversation_id: UUID | None) -> Message | None:
 def bind_found(step: Step, case: Case, records: tuple[MessageEvent, ...]) -> bool:
     """Bind what was found; True when it proves this very row."""
     since = case.first_step_at - CLOCK_MARGIN
-    for record in records:
-        if record.timestamp is None or datetime.fromtimestamp(record.timestamp, UTC) < since:
-            continue
+    recent = [
+        record
+        for record in records
+        if record.timestamp is not None and datetime.fromtimestamp(record.timestamp, UTC) >= since
+    ]
+    for record in evidence.telling(case.instance, recent):
         places = _places(step, case, record)
         if evidence.bind_echo(case.instance, places, record) is Bound.ATTEMPT:
             evidence.attach_parked_acks(case.instance.id, [record.key_id])

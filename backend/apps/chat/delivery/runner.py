@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from uuid import UUID
 
@@ -21,11 +22,17 @@ from apps.chat.delivery.turns import Lane, PacedTurns, Turns
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 0.02
+# A turn that takes longer waits for Evolution and costs nothing but memory: it no longer counts as at work.
+SLOW_SECONDS = 5.0
+MOST_SLOW = 8
 TROUBLE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class LaneRunner:
-    """Works lanes with at most `concurrency` in flight.
+    """Works at most `concurrency` lanes at a time.
+
+    One instance has at most three quarters of that, and a turn that became slow no longer counts: an instance that
+    hangs keeps its own lanes waiting, nobody else's.
 
     Args:
         step: asks the database for a lane's head.
@@ -52,7 +59,11 @@ class LaneRunner:
         self._put_off = put_off or (lambda conversation_id, seconds: None)
         self._lanes: dict[UUID, Lane] = {}
         self._turns = Turns() if pacer is None else PacedTurns(pacer, self._start_more, concurrency)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._most_of_one = concurrency - concurrency // 4
+        self._tasks: dict[asyncio.Task[None], Hashable] = {}
+        self._quick: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        self._at_work: Counter[Hashable] = Counter()
+        self._full: set[Hashable] = set()
         self._stopping = False
 
     @property
@@ -90,16 +101,37 @@ class LaneRunner:
         self._start_more()
 
     def _start_more(self) -> None:
-        while not self._stopping and len(self._tasks) < self._concurrency:
-            lane = self._turns.pop()
+        while not self._stopping and self._has_slot():
+            lane = self._turns.pop(self._full)
             if lane is None:
                 return
             task = asyncio.create_task(self._work(lane), name=f"lane {lane.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
+            self._began(task, lane.turn)
+
+    def _has_slot(self) -> bool:
+        return len(self._quick) < self._concurrency and len(self._tasks) < MOST_SLOW * self._concurrency
+
+    def _began(self, task: asyncio.Task[None], turn: Hashable) -> None:
+        self._tasks[task] = turn
+        self._quick[task] = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._slow, task)
+        self._at_work[turn] += 1
+        if self._at_work[turn] >= self._most_of_one:
+            self._full.add(turn)
+        task.add_done_callback(self._finished)
+
+    def _slow(self, task: asyncio.Task[None]) -> None:
+        self._quick.pop(task, None)
+        self._start_more()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        turn = self._tasks.pop(task)
+        timer = self._quick.pop(task, None)
+        if timer is not None:
+            timer.cancel()
+        self._at_work[turn] -= 1
+        if not self._at_work[turn]:
+            del self._at_work[turn]
+        self._full.discard(turn)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a lane stopped on an unknown error", exc_info=task.exception())
         self._start_more()

@@ -70,7 +70,7 @@ class Sweeper:
             self._add_lane(row.conversation_id, row.instance_id)
         elif row.state in (State.SENDING, State.VERIFYING) and self._resolver.room > 0:
             # With no room its alarm rings again: a full resolver must not hold up the lanes.
-            self._resolver.add(row.id)
+            self._resolver.add(row.id, row.instance_id)
 
     async def _probe(self, instance: Instance) -> None:
         why = await gate.probe(self._client, instance)

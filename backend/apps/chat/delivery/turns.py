@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -57,11 +57,11 @@ class Turns:
         """To the back of its instance's queue."""
         self._queues.setdefault(lane.turn, deque()).append(lane)
 
-    def pop(self) -> Lane | None:
-        """The next lane to work, None when there is none at present."""
-        if not self._queues:
+    def pop(self, full: Container[Hashable] = ()) -> Lane | None:
+        """The next lane to work, None when there is none at present. Instances in `full` keep their turn."""
+        turn = next((turn for turn in self._queues if turn not in full), None)
+        if turn is None:
             return None
-        turn = next(iter(self._queues))
         queue = self._queues.pop(turn)
         lane = queue.popleft()
         if queue:
@@ -122,11 +122,11 @@ class PacedTurns(Turns):
         queue.lanes.append(lane)
         self._settle(lane.turn, queue)
 
-    def pop(self) -> Lane | None:
-        """The next lane to work; it takes a permit along."""
-        if not self._ready:
+    def pop(self, full: Container[Hashable] = ()) -> Lane | None:
+        """The next lane to work; it takes a permit along. Instances in `full` keep their turn."""
+        turn = next((turn for turn in self._ready if turn not in full), None)
+        if turn is None:
             return None
-        turn = next(iter(self._ready))
         del self._ready[turn]  # to the back of the round, if it comes back at all
         queue = self._waiting[turn]
         queue.permits -= 1

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.chat.delivery import lane, resolver
 from apps.chat.delivery.batcher import DatabaseThread
@@ -31,6 +33,7 @@ from apps.chat.models import (
 )
 from apps.chat.tests.delivery.test_policy import STEP
 from apps.chat.tests.factories import (
+    accepted,
     age_attempts,
     claim,
     due_now,
@@ -274,6 +277,32 @@ def test_acks_that_waited_for_a_found_id_are_taken(conversation: Conversation) -
     assert delivery(step).message.ack == Ack.DELIVERED
 
 
+def sent_before(conversation: Conversation, provider_id: str) -> Message:
+    row = queue(conversation, "antes")
+    write(accepted(stepped(conversation), provider_id))
+    return Message.objects.get(pk=row.message_id)
+
+
+def test_what_is_known_already_costs_no_query_each(conversation: Conversation) -> None:
+    for n in range(30):
+        sent_before(conversation, f"3EB0KNOWN{n}")
+    step = verifying(conversation)
+    known = [echo(delivery(step), f"3EB0KNOWN{n}", text="antes") for n in range(30)]
+    foreign = [echo(delivery(step), f"3EB0OTHER{n}", text=f"de outro {n}") for n in range(60)]
+    case = facts_of(step)
+    with CaptureQueriesContext(connection) as queries:
+        assert not bind_found(step, case, (*known, *foreign))
+    assert len(queries) <= 5
+
+
+def test_an_ack_that_no_webhook_brought_is_taken_from_a_record(conversation: Conversation) -> None:
+    message = sent_before(conversation, "3EB0KNOWN")
+    step = verifying(conversation)
+    assert not found(step, replace(echo(delivery(step), "3EB0KNOWN", text="antes"), status=Ack.SEEN))
+    message.refresh_from_db()
+    assert message.ack == Ack.SEEN
+
+
 def test_absence_closes_every_attempt_that_was_open(conversation: Conversation) -> None:
     step = verifying(conversation)
     Attempt.objects.create(
@@ -329,8 +358,8 @@ async def look(transactional_db: None) -> Any:
     async def run(row: Delivery, evolution: Evolution) -> list[UUID]:
         moved: list[UUID] = []
         one = Resolver(database, evolution, lambda: 7, lambda lane_id, _: moved.append(lane_id))  # type: ignore[arg-type]
-        one.add(row.pk)
-        one.add(row.pk)
+        one.add(row.pk, row.instance_id)
+        one.add(row.pk, row.instance_id)
         assert len(one._tasks) == 1
         await next(iter(one._tasks.values()))
         return moved

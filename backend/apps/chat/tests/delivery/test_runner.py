@@ -285,3 +285,34 @@ async def test_nothing_is_started_after_a_stop(world: World) -> None:
     await asyncio.sleep(0.01)
     assert world.steps == []
     assert world.runner.leftovers() == ["1-0"]
+
+
+async def test_an_instance_that_hangs_keeps_nobody_else_waiting() -> None:
+    world = World(concurrency=8)
+    world.hold = asyncio.Event()
+    for _ in range(20):
+        world.runner.add(world.lane(1), "hangs")
+    await world.until(lambda: world.at_once == 6)
+    others = [world.lane(1) for _ in range(3)]
+    for one in others:
+        world.runner.add(one, "other")
+    await world.until(lambda: world.at_once == 8)
+    assert set(others) & set(world.steps[-2:]) == set(world.steps[-2:])
+    world.hold.set()
+    await world.idle()
+    assert len(world.sent) == 23
+
+
+async def test_turns_that_became_slow_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.05)
+    world = World(concurrency=4)
+    world.hold = asyncio.Event()
+    for turn in ("a", "b", "c", "d"):
+        for _ in range(9):
+            world.runner.add(world.lane(1), turn)
+    await world.until(lambda: world.at_once == 12)  # three of each, whatever the others do
+    await asyncio.sleep(0.12)
+    assert world.at_once == 12
+    world.hold.set()
+    await world.idle()
+    assert len(world.sent) == 36

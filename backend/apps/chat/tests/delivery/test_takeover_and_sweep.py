@@ -35,8 +35,9 @@ def row(pk: int) -> Delivery:
 
 
 def seconds_ahead(pk: int, field: str) -> float:
+    """To a hundredth: SQLite rounds times to milliseconds."""
     at: float = getattr(row(pk), field).timestamp()
-    return at - lane.database_seconds()
+    return round(at - lane.database_seconds(), 2)
 
 
 @pytest.fixture
