@@ -219,7 +219,7 @@ class Hands:
     def lane_room(self) -> int:
         return max(self._room - len(self.lanes), 0)
 
-    def add(self, delivery_id: int) -> None:
+    def add(self, delivery_id: int, instance_id: UUID) -> None:
         self.rows.append(delivery_id)
 
     def add_lane(self, conversation_id: UUID, _: UUID) -> None:
