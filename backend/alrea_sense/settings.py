@@ -171,6 +171,8 @@ CHAT_HTTP_THREADS = env.whole("CHAT_HTTP_THREADS", 8, least=1, most=256)
 CHAT_FAIL_AT = env.text("CHAT_FAIL_AT")
 CHAT_REALTIME_KEEP = env.whole("CHAT_REALTIME_KEEP", 1000, least=10)
 CHAT_WEBHOOK_MAX_BYTES = env.whole("CHAT_WEBHOOK_MAX_BYTES", 32 * 1024 * 1024, least=1024)
+CHAT_JOURNAL_RETENTION_DAYS = env.number("CHAT_JOURNAL_RETENTION_DAYS", 30, least=0)
+CHAT_HEAL_SECONDS = env.number("CHAT_HEAL_SECONDS", 180, least=0)
 CHAT_MAX_TEXT = 65_536
 
 # --- media ----------------------------------------------------------------------------------------
@@ -330,6 +332,8 @@ LOGGING = {
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        "aiormq": {"level": "CRITICAL"},  # each failure to connect, which we say once
+        "aio_pika": {"level": "CRITICAL"},
         "django.request": {"level": "ERROR"},
     },
 }

@@ -24,7 +24,7 @@ from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ConnectionInternalError
 from alrea_sense.amqp_url import address
 from django.conf import settings
 
@@ -39,9 +39,10 @@ LATER_SECONDS: Final = (2, 10, 60, 300)
 DELIVERY_LIMIT: Final = 20
 HEARTBEAT_SECONDS: Final = 10
 CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 4.0
 WATCH_SECONDS: Final = 5.0
-PAUSE_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+PAUSE_SECONDS: Final = (0.5, 1.0, 2.0, 3.0)
+BROKEN_TIMES: Final = 2
 MOST_WAITING: Final = 10_000
 
 TROUBLE: Final = (
@@ -53,6 +54,10 @@ TROUBLE: Final = (
     RuntimeError,
 )
 Handler = Callable[[UUID], Awaitable[None]]
+
+
+class QueueBroken(ConnectionError):
+    """RabbitMQ answers, but has of the queue no more than its name: it cannot be consumed from."""
 
 
 class Garbage(ValueError):
@@ -151,6 +156,18 @@ class Link:
         )
         exchange: AbstractExchange = self.channel.default_exchange
         await exchange.publish(message, routing_key, mandatory=True, timeout=ANSWER_SECONDS)
+
+    @classmethod
+    async def remove_queues(cls) -> None:
+        """Delete the queues that hold wake-ups, and nothing else; `open` declares them. Raises one of TROUBLE."""
+        async with asyncio.timeout(CONNECT_SECONDS + ANSWER_SECONDS):
+            connection = await aio_pika.connect(settings.RABBITMQ_URL, timeout=CONNECT_SECONDS)
+            try:
+                channel = await connection.channel()
+                for name in (QUEUE, *(f"{QUEUE}.later.{seconds}" for seconds in LATER_SECONDS)):
+                    await channel.queue_delete(name)
+            finally:
+                await _close(connection)
 
     async def close(self) -> None:
         await _close(self.connection)
@@ -327,20 +344,33 @@ class Consumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`, then take nothing more; what is in hand ends with `settle`."""
-        failures = 0
+        failures = broken = 0
         while not stop.is_set():
             try:
                 await self._consume()
-                failures = 0
+                failures = broken = 0
                 await self._watch(stop)
             except TROUBLE as error:
                 self.reading.clear()
                 self.outage.failed(error)
                 await self._drop()
+                broken = broken + 1 if isinstance(error, QueueBroken) else 0
+                if broken >= BROKEN_TIMES:
+                    await self._replace_queues()
+                    broken = 0
+                    continue
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
         await self._no_more()
+
+    async def _replace_queues(self) -> None:
+        """The broker answers, and says that the queue is broken: a quorum queue that was deleted and made again can be
+        left so by a kill -9 of RabbitMQ (3.10), and stays so. It holds wake-ups only, so that a new one loses nothing.
+        """
+        logger.warning("the media queue is broken and made anew", extra={"queue": QUEUE})
+        with suppress(*TROUBLE):
+            await Link.remove_queues()
 
     async def settle(self, grace: float) -> None:
         """Wait for what is in hand, then give back the rest and disconnect."""
@@ -355,9 +385,13 @@ class Consumer:
     async def _consume(self) -> None:
         self._link = link = await Link.open(self._prefetch)
         self._cancelled.clear()
+        link.connection.close_callbacks.add(self._told_cancelled)
         raw: Any = await link.channel.get_underlay_channel()
         raw.on_consumer_cancel_callbacks.add(self._told_cancelled)
-        self._tag = await link.queue.consume(self._take)
+        try:
+            self._tag = await link.queue.consume(self._take, timeout=ANSWER_SECONDS)
+        except (ConnectionInternalError, TimeoutError) as error:
+            raise QueueBroken(type(error).__name__) from error
         self.outage.worked()
         self.reading.set()
         logger.info("media consumer reads", extra={"queue": QUEUE, "address": address(settings.RABBITMQ_URL)})

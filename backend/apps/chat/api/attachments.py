@@ -125,7 +125,7 @@ def _seconds_of(token: str, row: MessageAttachment, part: str) -> int:
 
 def _is_text(mime: str) -> bool:
     """Types that a browser might render, were it to ignore that this is a download."""
-    return mime.startswith("text/") or mime in ("application/xml", "application/json")
+    return mime.startswith("text/") or mime.endswith("xml") or mime == "application/json"
 
 
 def _answer(

@@ -73,9 +73,9 @@ def give_back(row: MessageAttachment) -> bool:
 
 
 def ask_again(attachment_id: UUID) -> bool:
-    """A person wants it fetched again; False when it is on its way already, or cannot be fetched."""
-    wanted = MessageAttachment.objects.filter(pk=attachment_id, source__isnull=False).exclude(
-        status__in=_OPEN
+    """A person wants it fetched again; False when it is here or on its way, or cannot be fetched."""
+    wanted = MessageAttachment.objects.filter(
+        pk=attachment_id, source__isnull=False, status__in=(Status.FAILED, Status.SKIPPED)
     )
     return bool(
         wanted.update(status=Status.PENDING, reason="", owner="", tries=0, wake_at=Now(), asked_at=Now())
