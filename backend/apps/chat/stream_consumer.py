@@ -23,10 +23,12 @@ from apps.chat.delivery.engine import Engine
 from apps.chat.delivery.presence import process_name
 from apps.chat.delivery.runner import LaneRunner
 from apps.chat.errors import QueueAway
+from apps.chat.healer import Healer
 from apps.chat.models import Message
 from apps.chat.read_receipts import ReadReceipts
 from apps.chat.redis_clients import TROUBLE, blocking_client, close_async_clients
 from apps.chat.redis_streams import Entry, Garbage, WakeUp
+from apps.chat.upkeep import run as keep_up
 
 logger = logging.getLogger(__name__)
 
@@ -373,6 +375,8 @@ async def start_stream_workers(
             process_mark_as_read_worker(f"{prefix}-mark-{n}", engine=engine, stop=stop)
             for n in range(mark_workers)
         ]
+        workers.append(Healer(engine.database, engine.client).run(stop))
+        workers.append(keep_up(engine.database, stop))
         if beside is not None:
             workers.append(beside(engine, stop))
         logger.info(

@@ -320,7 +320,9 @@ class EvolutionClient:
         watch = _Watch(gate, streamed=isinstance(payload, Form))
         try:
             async with asyncio.timeout(self._timeouts.send_total), self._slot(ref):
-                request = self._request(ref, method, group, endpoint, payload, self._timeouts.read, watch=watch)
+                request = self._request(
+                    ref, method, group, endpoint, payload, self._timeouts.read, watch=watch
+                )
                 request.extensions["trace"] = watch
                 status, body, wait = await self._exchange(request, _SEND_BODY_CAP)
         except _FencedError:
@@ -337,6 +339,21 @@ class EvolutionClient:
         except _CALL_FAILURES as error:
             return classify_transport_error(type(error).__name__, watch.bytes_left)
         return classify_answer(status, body, endpoint, to_group=to_group, retry_after=wait)
+
+    async def ask(
+        self,
+        ref: InstanceRef,
+        method: str,
+        group: str,
+        endpoint: str,
+        payload: Mapping[str, object] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> object:
+        """Make one call that sends nothing, for the modules beside this one (`records`, `numbers`).
+
+        Raises EvolutionError.
+        """
+        return await self._query(ref, method, group, endpoint, payload, params)
 
     async def _query(
         self,

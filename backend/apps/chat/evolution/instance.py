@@ -34,8 +34,9 @@ class InstanceRef:
             return ""
 
     def url(self, group: str, endpoint: str) -> str:
-        """Return the URL of a call; the instance name is quoted."""
-        return f"{self.base_url.rstrip('/')}/{group}/{endpoint}/{quote(self.name, safe='')}"
+        """Return the URL of a call; the instance name is quoted, and left out when it is empty."""
+        base = f"{self.base_url.rstrip('/')}/{group}/{endpoint}"
+        return f"{base}/{quote(self.name, safe='')}" if self.name else base
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from apps.chat.delivery import gate
 from apps.chat.evolution.events import ConnectionEvent
@@ -23,6 +25,7 @@ _STATES: Final = {
     "refused": Instance.Connection.CLOSE,
 }
 _LOGGED_OUT: Final = 401
+_HEAL_AFTER: Final = timedelta(seconds=2)
 
 
 def instance_events(body: Mapping[str, object]) -> list[ConnectionEvent]:
@@ -65,6 +68,13 @@ def _record(row: WebhookEvent, event: ConnectionEvent, state: Instance.Connectio
         )
     if event.wuid and len(event.wuid) <= 128:
         values["owner_jid"] = event.wuid
+    if state == Instance.Connection.OPEN:
+        values |= {"qr": "", "logged_out_at": None}
+        if row.instance.connection != state:
+            # What was said while it was away is looked for as soon as the first webhooks are through.
+            values["heal_at"] = Now() + _HEAL_AFTER
+    if event.source_event == "logout.instance" or event.status_reason == _LOGGED_OUT:
+        values["logged_out_at"] = row.received_at
     newest = Q(connection_changed_at__isnull=True) | Q(connection_changed_at__lte=row.received_at)
     return bool(Instance.objects.filter(newest, pk=row.instance_id).update(**values))
 

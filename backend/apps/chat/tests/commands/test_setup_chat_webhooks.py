@@ -118,11 +118,11 @@ def test_each_difference_is_told_and_put_right(
 def test_events_nobody_reads_are_told_and_no_problem(
     evolution: servers.Simulator, instance: Instance
 ) -> None:
-    change(evolution, instance, events=[*WANTED, "PRESENCE_UPDATE"])
+    change(evolution, instance, events=[*WANTED, "LABELS_EDIT"])
 
     ran = setup("--check")
 
-    assert (ran.code, "nobody reads: PRESENCE_UPDATE" in ran.out) == (0, True)
+    assert (ran.code, "nobody reads: LABELS_EDIT" in ran.out) == (0, True)
 
 
 def test_one_sentence_per_instance_and_the_others_go_on(
