@@ -43,6 +43,8 @@ def _main(stub: Stub) -> Json:
     say(row, "Maravilha, obrigada 😊", ago=1448)
     say(row, "Bom dia! Chegou uma cadeira a menos no pedido. Eram quatro, vieram três.", ago=24)
     say(row, "Tirei uma foto da nota: https://fotos.example.com/p/4821-nota-fiscal", ago=23)
+    note = stub.file(b"%PDF-1.7" + b"\0" * 240_000, "Nota fiscal 4821.pdf", "document")
+    say(row, "[document]", kind="document", attachments=[note], ago=22)
     say(
         row,
         "Bom dia, Camila. Desculpe por isso! Já pedi ao depósito para conferir.",
@@ -53,7 +55,11 @@ def _main(stub: Stub) -> Json:
     say(
         row, "A quarta cadeira ficou no caminhão. Ela sai para você amanhã, sem custo.", ago=12, status="seen"
     )
-    say(row, "Que bom! Pode ser depois das 15h? Antes não tem ninguém em casa.", ago=9)
+    liked = [
+        {"emoji": "\U0001f44d", "from_me": True, "author": "", "user": {"id": ANA["id"], "name": ANA["name"]}}
+    ]
+    asked = "Que bom! Pode ser depois das 15h? Antes não tem ninguém em casa."
+    say(row, asked, ago=9, reactions=liked)
     say(row, "Pode sim, anotei: amanhã depois das 15h.", ago=7, status="delivered")
     say(
         row,

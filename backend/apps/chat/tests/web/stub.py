@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from apps.chat.tests.web.stub_files import Files
 from apps.chat.web.texts import TEXTS
 from apps.chat.web.views import page_modules
 from apps.tenancy.ids import uuid7
@@ -43,10 +44,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-class Stub:
+class Stub(Files):
     """The server's memory, and the levers a test pulls."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = datetime.now(UTC)
         self.conversations: dict[str, Json] = {}
         self.messages: dict[str, list[Json]] = {}
@@ -111,12 +113,18 @@ class Stub:
             "reply_to": None,
             "sender": {"id": ME["id"], "name": ME["name"]} if status else None,
             "author_name": "",
+            "provider_id": None if status in ("queued", "sending", "failed") else uuid7().hex,
+            "attachments": [],
+            "reactions": [],
             "created_at": at,
             "sort_at": at,
             "edited_at": None,
             "deleted_at": None,
         } | more
         self.messages[conversation["id"]].append(row)
+        for file in row["attachments"]:
+            for known in (file, self.attachments.get(file["id"], {})):
+                known["message"] = row["id"]
         conversation |= {"last_message_at": at, "last_message_preview": content[:160]}
         return row
 
@@ -210,17 +218,26 @@ class Stub:
         known = [row for row in rows if row["client_message_id"] == body["client_message_id"]]
         if known:
             return JSONResponse(known[0])
-        row = self.message(
-            self.conversations[body["conversation"]],
-            body["content"],
-            status="queued",
-            attempts=0,
-            client_message_id=body["client_message_id"],
-        )
+        files = [self.attachments[pk] for pk in body.get("attachments", [])]
+        written = [self._write(body, n, file) for n, file in enumerate(files or [None], 1)]
         if answer == 0:
             return problem(503, "The answer got lost.")
-        await self.push("message_received", conversation_id=body["conversation"], message=row)
-        return JSONResponse(row, 201)
+        for row in written:
+            await self.push("message_received", conversation_id=body["conversation"], message=row)
+        return JSONResponse({**written[0], **({"messages": written} if files else {})}, 201)
+
+    def _write(self, body: Json, n: int, file: Json | None) -> Json:
+        name = body["client_message_id"]
+        return self.message(
+            self.conversations[body["conversation"]],
+            body["content"] if n == 1 else "",
+            status="queued",
+            attempts=0,
+            client_message_id=name if n == 1 else f"{name}#{n}",
+            kind=file["kind"] if file else "text",
+            attachments=[file] if file else [],
+            reply_to=body.get("reply_to") if n == 1 else None,
+        )
 
     async def message_action(self, request: Request) -> Response:
         body = await self._body(request)
@@ -320,6 +337,11 @@ class Stub:
                 Route(f"{api}/messages/", self.post_message, methods=["POST"]),
                 Route(f"{api}/messages/{{id}}/{{action}}/", self.message_action, methods=["POST"]),
                 Route(f"{api}/instances/", self.list_instances),
+                Route(f"{api}/attachments/", self.upload, methods=["POST"]),
+                Route(f"{api}/attachments/{{id}}/", self.one_attachment),
+                Route(f"{api}/attachments/{{id}}/download-again/", self.download_again, methods=["POST"]),
+                Route(f"{api}/reactions/{{action}}/", self.react, methods=["POST"]),
+                Route("/files/{id}", self.one_file),
                 WebSocketRoute("/ws/chat/tenant/{tenant}/", self.socket),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ],

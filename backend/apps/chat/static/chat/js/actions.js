@@ -1,5 +1,5 @@
 // What the page does: REST calls, their outcome in the store, and words for what went wrong.
-import { nameOf } from "./format.js";
+import { nameOf, quoteLine } from "./format.js";
 import { randomId } from "./ids.js";
 
 const SEARCH_PAUSE_MS = 250;
@@ -8,13 +8,13 @@ const TELL_TYPING_EVERY_MS = 4_000;
 const TOAST_MS = 9_000;
 
 /**
- * @param env.store, env.api, env.outbox(), env.socket(): the parts it works with; the last two are made later, hence functions.
+ * @param env.store, env.api, env.outbox(), env.uploads(), env.socket(): the parts it works with; the last three are made later.
  * @param env.me, env.tenant ids of who is here, and of the team whose conversations these are.
  * @param env.prefs remembers drafts, language and theme (prefs.js).
  * @param env.translate() the current translator.
  * @param env.isVisible() whether a person can see the page now.
  */
-export function createActions({ store, api, outbox, socket, prefs, translate, isVisible, me, tenant }) {
+export function createActions({ store, api, outbox, uploads, socket, prefs, translate, isVisible, me, tenant }) {
   const { dispatch, getState } = store;
   let searchTimer;
 
@@ -142,8 +142,42 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
   // --- messages
 
   function send(conversation, content) {
-    outbox().add({ client_message_id: randomId(), conversation, content, created_at: new Date().toISOString() });
+    const attachments = uploads().take(conversation);
+    const reply_to = getState().replying[conversation];
+    outbox().add({ client_message_id: randomId(), conversation, content, attachments, reply_to, created_at: new Date().toISOString() });
+    reply(conversation, null);
     write(conversation, "");
+  }
+
+  function reply(id, messageId) {
+    dispatch({ type: "reply/set", id, messageId });
+    if (messageId) document.querySelector(".composer textarea")?.focus();
+  }
+
+  async function react({ id }, emoji) {
+    const answer = await attempt(() => api.react(id, emoji));
+    if (answer) dispatch({ type: "message/patch", id, values: { reactions: answer.reactions } });
+  }
+
+  // --- files
+
+  async function downloadAgain({ id }) {
+    const attachment = await attempt(() => api.downloadAgain(id));
+    if (attachment?.id) dispatch({ type: "attachment/merge", attachment });
+  }
+
+  const askedAgain = new Set();
+
+  /** A link that has ended is fetched anew; once for each link, so that a broken file is not asked for for ever. */
+  async function fileAgain({ id, url }) {
+    if (!url || askedAgain.has(url)) return;
+    askedAgain.add(url);
+    try {
+      const attachment = await api.attachment(id);
+      if (attachment.url !== url) dispatch({ type: "attachment/merge", attachment });
+    } catch {
+      // it stays as it is: the browser shows that it could not be loaded
+    }
   }
 
   function saveDraft(id, text) {
@@ -184,10 +218,12 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
   const onMessage = {
     cancel,
     sendAgain: (message) =>
-      message.local ? outbox().retry(message.client_message_id) : changeMessage(() => api.sendAgain(message.id, message.failure_gen)),
+      message.local ? outbox().retry(message.outbox_id) : changeMessage(() => api.sendAgain(message.id, message.failure_gen)),
     sendAnyway: (message) => changeMessage(() => api.release(message.id, "send")),
     discard: (message) => changeMessage(() => api.release(message.id, "discard")),
-    remove: (message) => outbox().remove(message.client_message_id),
+    remove: (message) => outbox().remove(message.outbox_id),
+    react,
+    reply: (message) => reply(message.conversation, message.id),
   };
 
   // --- what the socket tells
@@ -223,7 +259,7 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
     const t = translate();
     const name = nameOf(getState().conversations[id], t);
     const here = id === getState().openId;
-    dispatch({ type: "announce", text: t(here ? "announceFrom" : "announceElsewhere", { name, text: message.content ?? "" }) });
+    dispatch({ type: "announce", text: t(here ? "announceFrom" : "announceElsewhere", { name, text: quoteLine(message, t) }) });
   }
 
   // --- the page
@@ -275,6 +311,7 @@ export function createActions({ store, api, outbox, socket, prefs, translate, is
 
   return {
     loadList, loadMore, setSearch, setFilter, open, loadThread, seen, start, send, write, onMessage, onEvent, refresh, setLanguage, setTheme,
+    uploads, reply, downloadAgain, fileAgain,
     closeConversation: (id) => changeConversation(() => api.close(id)),
     reopenConversation: (id) => changeConversation(() => api.reopen(id)),
     showDialog: (dialog) => dispatch({ type: "dialog/set", dialog }),

@@ -90,3 +90,40 @@ export function lengthOf(text) {
   }
   return text.length - pairs;
 }
+
+/** "1:05", or "1:02:03" from an hour on. */
+export function duration(ms) {
+  const seconds = Math.round(ms / 1000);
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const pad = (n) => String(n).padStart(2, "0");
+  return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+}
+
+const UNITS = ["kilobyte", "megabyte", "gigabyte"];
+
+/** "3,4 MB": as the locale writes it, never smaller than 1 kB. */
+export function fileSize(bytes, locale) {
+  const power = Math.min(Math.max(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 1), UNITS.length);
+  const value = Math.max(bytes, 1000) / 1000 ** power;
+  const digits = value < 10 && power > 1 ? 1 : 0;
+  return new Intl.NumberFormat(locale, { style: "unit", unit: UNITS[power - 1], maximumFractionDigits: digits }).format(value);
+}
+
+const STUB = /^\[(\w+)\]$/;
+
+/** A line of a list: the kind in words where the server has only a stub such as "[image]". */
+export function previewLine(text, t) {
+  const kind = STUB.exec(text ?? "")?.[1];
+  const words = kind && t(`kind_${kind}`);
+  return words && words !== `kind_${kind}` ? words : text;
+}
+
+/** The words of a message, without the stub that stands for a file without a caption. */
+export function wordsOf(message) {
+  return message.content === `[${message.kind}]` ? "" : message.content;
+}
+
+/** A message in one line, for a quote. */
+export function quoteLine(message, t) {
+  return wordsOf(message) || message.attachments?.[0]?.file_name || previewLine(`[${message.kind}]`, t);
+}

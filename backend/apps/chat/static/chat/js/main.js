@@ -2,6 +2,7 @@
 import { createActions } from "./actions.js";
 import { createApi } from "./api.js";
 import { App, AppContext } from "./components/app.js";
+import { createUploads } from "./files.js";
 import { translator } from "./i18n.js";
 import { createOutbox } from "./outbox.js";
 import { html, render } from "./preact.js";
@@ -28,16 +29,20 @@ const api = createApi({
 const isVisible = () => document.visibilityState === "visible";
 const actions = createActions({
   store, api, prefs, isVisible, me: boot.user.id, tenant: boot.tenant.id,
-  outbox: () => outbox, socket: () => socket, translate: () => translator(getState().lang),
+  outbox: () => outbox, uploads: () => uploads, socket: () => socket, translate: () => translator(getState().lang),
 });
 const outbox = createOutbox({
   post: api.send,
   storage: localStorage,
   key: prefs.outboxKey,
   onChange: (items) => dispatch({ type: "outbox/set", items }),
-  onAccepted: (item, message) => dispatch({ type: "message/merge", message: { conversation: item.conversation, ...message } }),
+  onAccepted(item, { messages, ...first }) {
+    for (const message of messages ?? [first]) dispatch({ type: "message/merge", message: { conversation: item.conversation, ...message } });
+  },
   onSignedOut: () => dispatch({ type: "connection/set", connection: "signed_out" }),
 });
+
+const uploads = createUploads({ upload: api.upload, onChange: (items) => dispatch({ type: "uploads/set", items }) });
 
 let firstSubscription;
 const subscribedOrLate = new Promise((resolve) => {

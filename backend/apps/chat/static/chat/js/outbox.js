@@ -5,7 +5,8 @@ import { pauseBefore } from "./socket.js";
 /**
  * @param options.post(item) the REST call; throws ApiProblem.
  * @param options.storage a Storage, and `key` the item in it; a full or forbidden storage is survived.
- * @param options.onChange(items) after every change; items: {client_message_id, conversation, content, created_at, state, problem?}
+ * @param options.onChange(items) after every change; items: {client_message_id, conversation, content, created_at, state,
+ *   attachments?, reply_to?, problem?}
  *   with state "posting" | "kept" | "refused".
  * @param options.onAccepted(item, message) the server has it.
  */
@@ -45,8 +46,9 @@ export function createOutbox({ post, storage, key, onChange, onAccepted, onSigne
     clearTimer(pauses.get(conversation)?.timer);
     let again = true;
     try {
-      const { client_message_id, content } = item;
-      const message = await post({ conversation, content, client_message_id });
+      const { client_message_id, content, attachments, reply_to } = item;
+      const files = attachments?.length ? { attachments: attachments.map((file) => file.id) } : {};
+      const message = await post({ conversation, content, client_message_id, ...files, ...(reply_to ? { reply_to } : {}) });
       pauses.delete(conversation);
       onAccepted(item, message);
       without(client_message_id);

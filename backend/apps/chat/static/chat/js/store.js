@@ -1,5 +1,5 @@
 // The page's state and everything that may change it. Pure: no network, no document; tests run it in Node.
-import { addMessages, applyMessageEvent, dropOldThreads } from "./threads.js";
+import { addMessages, applyAttachment, applyMessageEvent, dropOldThreads } from "./threads.js";
 
 export const FILTERS = ["open", "pending", "closed"];
 
@@ -41,6 +41,8 @@ export const initialState = {
   messages: {},
   outbox: [],
   drafts: {},
+  uploads: [],
+  replying: {}, // conversation id -> id of the message that is replied to
   typing: {}, // conversation id -> {at: when we heard of it in ms, user: the colleague, or null for the customer}
   toasts: [],
   announcement: "",
@@ -132,6 +134,11 @@ const threadReducers = {
     const open = state.threads[state.openId];
     return { ...state, threads: open ? { [state.openId]: open } : {}, recent: open ? [state.openId] : [] };
   },
+  "attachment/merge": (state, { attachment }) => applyAttachment(state, { attachment }),
+  "message/patch": (state, { id, values }) => {
+    const known = state.messages[id];
+    return known ? { ...state, messages: { ...state.messages, [id]: { ...known, ...values } } } : state;
+  },
   "message/merge": (state, { message }) => addMessages(state, message.conversation, [message]),
 };
 
@@ -142,6 +149,8 @@ const pageReducers = {
   "clock/set": (state, { skew }) => (Math.abs(skew - state.clockSkew) < 1500 ? state : { ...state, clockSkew: skew }),
   "instances/loaded": (state, { results }) => ({ ...state, instances: byId(results) }),
   "outbox/set": (state, { items }) => ({ ...state, outbox: items }),
+  "uploads/set": (state, { items }) => ({ ...state, uploads: items }),
+  "reply/set": (state, { id, messageId }) => ({ ...state, replying: { ...state.replying, [id]: messageId || undefined } }),
   "draft/set": (state, { id, text }) => ({ ...state, drafts: { ...state.drafts, [id]: text || undefined } }),
   "typing/clear": (state, { id }) => ({ ...state, typing: { ...state.typing, [id]: undefined } }),
   "toast/add": (state, { toast }) => ({ ...state, toasts: [...state.toasts.filter((other) => other.text !== toast.text), toast].slice(-4) }),
@@ -176,6 +185,8 @@ const eventReducers = {
   },
   message_status_update: applyMessageEvent,
   message_edited: applyMessageEvent,
+  message_reaction_update: applyMessageEvent,
+  attachment_updated: applyAttachment,
   message_deleted: applyMessageEvent,
 };
 

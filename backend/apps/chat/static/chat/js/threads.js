@@ -40,6 +40,7 @@ export function addMessages(state, conversationId, told) {
 const PATCHES = {
   message_status_update: ({ type, seq, message_id, conversation_id, message, ...fields }) => fields,
   message_edited: ({ content, edited_at, at }) => ({ content, edited_at: edited_at ?? at ?? true }),
+  message_reaction_update: ({ reactions }) => ({ reactions }),
   message_deleted: ({ deleted_at, at }) => ({ deleted_at: deleted_at ?? at ?? true }),
 };
 
@@ -52,6 +53,16 @@ export function applyMessageEvent(state, event) {
   if (!known) return state;
   const patch = event.message ?? withoutUndefined(PATCHES[event.type](event));
   return { ...state, messages: { ...state.messages, [id]: mergeMessage(known, { ...patch, id }) } };
+}
+
+/** A file came, or will not come: it takes the place of what was known of it. */
+export function applyAttachment(state, { message_id: id, attachment }) {
+  const known = state.messages[id ?? attachment?.message];
+  if (!known || !attachment) return state;
+  const files = known.attachments ?? [];
+  const isKnown = files.some((file) => file.id === attachment.id);
+  const attachments = isKnown ? files.map((file) => (file.id === attachment.id ? attachment : file)) : [...files, attachment];
+  return { ...state, messages: { ...state.messages, [known.id]: { ...known, attachments } } };
 }
 
 /** Notes that a conversation was opened and forgets the ones opened longest ago. */
@@ -67,12 +78,30 @@ export function dropOldThreads(state, id) {
   return { ...state, recent: recent.slice(0, THREADS_KEPT), threads, messages };
 }
 
-/** What was written here and is not in the list yet; an item whose message already came by socket is left out. */
-export function waitingItems(state, conversationId) {
+const SILENT_KINDS = ["audio", "voice"];
+
+/**
+ * An outbox item as the messages it will be: one for each file, named as the server will name them, so that each bubble
+ * becomes its message. The words go with the first file, or before it when it is a sound.
+ */
+export function partsOf(item) {
+  const files = item.attachments ?? [];
+  const shared = { ...item, local: true, outbox_id: item.client_message_id, direction: "outgoing", status: item.state };
+  const apart = item.content && SILENT_KINDS.includes(files[0]?.kind);
+  const said = apart || !files.length ? [{ content: item.content, attachments: [] }] : [];
+  const parts = [...said, ...files.map((file, n) => ({ content: apart || n ? "" : item.content, kind: file.kind, attachments: [file] }))];
+  return parts.map((part, n) => {
+    const name = n ? `${item.client_message_id}#${n + 1}` : item.client_message_id;
+    return { ...shared, ...part, reply_to: n ? null : item.reply_to ?? null, id: name, client_message_id: name };
+  });
+}
+
+/** What was written here and is not in the list yet; a message that already came by socket is left out. */
+export function waitingMessages(state, conversationId) {
   const items = state.outbox.filter((item) => item.conversation === conversationId);
   if (!items.length) return items;
   const arrived = new Set((state.threads[conversationId]?.ids ?? []).map((id) => state.messages[id].client_message_id));
-  return items.filter((item) => !arrived.has(item.client_message_id));
+  return items.flatMap(partsOf).filter((part) => !arrived.has(part.client_message_id));
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createStore, initialState, reduce, totalUnread, visibleConversations } from "../../../static/chat/js/store.js";
-import { threadDays, waitingItems } from "../../../static/chat/js/threads.js";
+import { partsOf, threadDays, waitingMessages } from "../../../static/chat/js/threads.js";
 
 const at = (minute) => new Date(Date.UTC(2026, 10, 21, 12, minute)).toISOString();
 const conversation = (id, minute, more = {}) => ({ id, status: "open", unread_count: 0, last_message_at: at(minute), contact: { name: id }, ...more });
@@ -139,10 +139,35 @@ test("edits and deletions show, a status is not touched by them", () => {
 test("what was written here shows until its message has come, by REST or by socket", () => {
   const item = { client_message_id: "k", conversation: "c", content: "x", created_at: at(1), state: "posting" };
   const before = run(loaded(message("m1", 0)), { type: "outbox/set", items: [item] });
-  assert.equal(waitingItems(before, "c").length, 1);
-  assert.equal(waitingItems(before, "other").length, 0);
+  assert.equal(waitingMessages(before, "c").length, 1);
+  assert.equal(waitingMessages(before, "other").length, 0);
   const after = run(before, event("message_received", { message: message("m2", 1, { client_message_id: "k" }) }));
-  assert.equal(waitingItems(after, "c").length, 0);
+  assert.equal(waitingMessages(after, "c").length, 0);
+});
+
+test("files that were sent here show as the messages they will be, one each, until those have come", () => {
+  const file = (id, kind) => ({ id, kind });
+  const item = { client_message_id: "k", conversation: "c", content: "x", created_at: at(1), state: "posting", reply_to: "m1", attachments: [file("a", "image"), file("b", "document")] };
+  const said = (parts) => parts.map(({ id, content, reply_to, attachments }) => [id, content, reply_to, attachments.map((one) => one.id).join()]);
+  assert.deepEqual(said(partsOf(item)), [["k", "x", "m1", "a"], ["k#2", "", null, "b"]]);
+  assert.deepEqual(said(partsOf({ ...item, attachments: [file("v", "voice")] })), [["k", "x", "m1", ""], ["k#2", "", null, "v"]]);
+  const before = run(loaded(message("m1", 0)), { type: "outbox/set", items: [item] });
+  const after = run(before, event("message_received", { message: message("m2", 1, { client_message_id: "k" }) }));
+  assert.deepEqual(waitingMessages(after, "c").map((part) => [part.id, part.outbox_id]), [["k#2", "k"]]);
+});
+
+test("reactions and files change with their events, whichever comes first", () => {
+  const start = loaded(message("m1", 1, { reactions: [], attachments: [{ id: "a", status: "pending" }] }));
+  const done = { id: "a", message: "m1", status: "completed" };
+  const state = run(
+    start,
+    event("message_reaction_update", { message_id: "m1", reactions: [{ emoji: "x", from_me: true }] }),
+    event("attachment_updated", { message_id: "m1", attachment: done }),
+    event("attachment_updated", { message_id: "m1", attachment: { id: "b", status: "pending" } }),
+    event("attachment_updated", { message_id: "unknown", attachment: done }),
+  );
+  assert.equal(state.messages.m1.reactions.length, 1);
+  assert.deepEqual(state.messages.m1.attachments.map((file) => file.status), ["completed", "pending"]);
 });
 
 test("an instance's connection reaches its conversations", () => {

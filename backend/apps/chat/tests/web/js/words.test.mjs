@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ApiProblem, cookieValue, createApi, localPath } from "../../../static/chat/js/api.js";
-import { bucketOf, countdown, dayHeading, initials, lengthOf, nameOf, phoneNumber, shortWhen } from "../../../static/chat/js/format.js";
+import { bucketOf, countdown, dayHeading, duration, fileSize, initials, lengthOf, nameOf, phoneNumber, previewLine, quoteLine, shortWhen } from "../../../static/chat/js/format.js";
 import { translator } from "../../../static/chat/js/i18n.js";
 import { splitLinks } from "../../../static/chat/js/links.js";
 
@@ -117,4 +117,17 @@ test("whatever goes wrong is one kind of error, that knows whether trying again 
       return true;
     });
   }
+});
+
+test("lengths and sizes read as people say them", () => {
+  assert.deepEqual([0, 5_400, 65_000, 3_723_000].map(duration), ["0:00", "0:05", "1:05", "1:02:03"]);
+  assert.deepEqual([0, 999, 1_000, 45_000, 3_450_000, 104_857_600].map((n) => fileSize(n, "en")), ["1 kB", "1 kB", "1 kB", "45 kB", "3.5 MB", "105 MB"]);
+  assert.equal(fileSize(3_450_000, "pt-BR"), "3,5 MB");
+});
+
+test("a file without words is called by its kind, in lists and quotes", () => {
+  assert.deepEqual(["[image]", "[sic]", "a [image]", ""].map((text) => previewLine(text, t)), ["Photo", "[sic]", "a [image]", ""]);
+  assert.equal(quoteLine({ kind: "image", content: "[image]" }, t), "Photo");
+  assert.equal(quoteLine({ kind: "document", content: "", attachments: [{ file_name: "a.pdf" }] }, t), "a.pdf");
+  assert.equal(quoteLine({ kind: "image", content: "look" }, t), "look");
 });

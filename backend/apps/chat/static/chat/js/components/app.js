@@ -2,6 +2,7 @@
 import { html, useEffect } from "../preact.js";
 import { ConnectionBanner } from "./banners.js";
 import { useApp, useStore, useWords } from "./context.js";
+import { Lightbox } from "./lightbox.js";
 import { NewConversation } from "./new-conversation.js";
 import { Sidebar } from "./sidebar.js";
 import { Thread } from "./thread.js";
@@ -54,6 +55,7 @@ export function App() {
       </main>
       <${Toasts} />
       ${dialog === "new" && html`<${NewConversation} />`}
+      ${dialog?.kind === "picture" && html`<${Lightbox} file=${dialog.file} />`}
       <div class="visually-hidden" aria-live="polite">${announcement}</div>
     </div>`;
 }

@@ -1,6 +1,7 @@
 // Where an agent writes. The text is a draft in the store at each keystroke, so leaving the conversation loses nothing.
 import { lengthOf } from "../format.js";
-import { html, useEffect, useLayoutEffect, useRef } from "../preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../preact.js";
+import { ChosenFiles, Replying } from "./composer-files.js";
 import { useApp, useStore, useWords } from "./context.js";
 import { Icon } from "./icons.js";
 
@@ -25,13 +26,55 @@ function useFittingHeight(field, text) {
   }, [text]);
 }
 
+const isFile = (transfer) => [...(transfer?.types ?? [])].includes("Files");
+
+/** Takes files that are dropped on the conversation; answers what its section needs, and whether one hovers above. */
+export function useDrop(id) {
+  const { actions } = useApp();
+  const [over, setOver] = useState(false);
+  const leave = (event) => event.currentTarget.contains(event.relatedTarget) || setOver(false);
+  function drop(event) {
+    if (!isFile(event.dataTransfer)) return;
+    event.preventDefault();
+    setOver(false);
+    actions.uploads().add(id, event.dataTransfer.files);
+  }
+  function hover(event) {
+    if (!isFile(event.dataTransfer)) return;
+    event.preventDefault();
+    setOver(true);
+  }
+  return [{ onDragEnter: hover, onDragOver: hover, onDragLeave: leave, onDrop: drop }, over];
+}
+
+/** The files chosen for this conversation's next message, the same list as long as none of them changes. */
+function useChosen(id) {
+  const uploads = useStore((state) => state.uploads);
+  return useMemo(() => uploads.filter((item) => item.conversation === id), [uploads, id]);
+}
+
+function Attach({ id }) {
+  const { actions } = useApp();
+  const { t } = useWords();
+  const input = useRef(null);
+  function onChange(event) {
+    actions.uploads().add(id, event.target.files);
+    event.target.value = "";
+  }
+  return html`
+    <input class="visually-hidden" ref=${input} type="file" multiple tabindex="-1" aria-hidden="true" onChange=${onChange} />
+    <button class="icon-button attach" type="button" aria-label=${t("attach")} title=${t("attachHint")} onClick=${() => input.current.click()}><${Icon} name="clip" /></button>`;
+}
+
 export function Composer({ id, onSent }) {
   const { actions, boot } = useApp();
   const { t } = useWords();
   const text = useStore((state) => state.drafts[id] ?? "");
+  const files = useChosen(id);
   const field = useRef(null);
   const left = boot.max_text - lengthOf(text);
-  const sendable = text.trim() !== "" && left >= 0;
+  const filesReady = files.every((item) => item.state === "ready");
+  const sendable = (text.trim() !== "" || files.length > 0) && left >= 0 && filesReady;
   useFittingHeight(field, text);
   useEffect(() => enterSends() && field.current.focus(), [id]);
 
@@ -49,11 +92,21 @@ export function Composer({ id, onSent }) {
     submit();
   }
 
+  function onPaste(event) {
+    const pasted = event.clipboardData?.files ?? [];
+    if (!pasted.length) return;
+    event.preventDefault();
+    actions.uploads().add(id, pasted);
+  }
+
   return html`
+    <${Replying} id=${id} />
+    <${ChosenFiles} items=${files} />
     <form class="composer" onSubmit=${submit}>
       <${Counter} left=${left} />
-      <textarea ref=${field} rows="1" value=${text} placeholder=${t("compose")} aria-label=${t("compose")} title=${enterSends() ? t("composeHint") : undefined}
-        dir="auto" aria-invalid=${String(left < 0)} onInput=${(event) => actions.write(id, event.target.value)} onKeyDown=${onKeyDown}></textarea>
-      <button class="icon-button send" aria-label=${t("send")} title=${t("send")} disabled=${!sendable}><${Icon} name="send" /></button>
+      <${Attach} id=${id} />
+      <textarea ref=${field} rows="1" value=${text} placeholder=${t(files.length ? "caption" : "compose")} aria-label=${t("compose")} title=${enterSends() ? t("composeHint") : undefined}
+        dir="auto" aria-invalid=${String(left < 0)} onInput=${(event) => actions.write(id, event.target.value)} onKeyDown=${onKeyDown} onPaste=${onPaste}></textarea>
+      <button class="icon-button send" aria-label=${t("send")} title=${t(filesReady ? "send" : "sendWaits")} disabled=${!sendable}><${Icon} name="send" /></button>
     </form>`;
 }

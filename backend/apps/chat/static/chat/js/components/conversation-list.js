@@ -1,5 +1,5 @@
 // The list of conversations: rows are links, arrows move between them, more are loaded near the end.
-import { nameOf, shortWhen } from "../format.js";
+import { nameOf, previewLine, shortWhen } from "../format.js";
 import { html, memo, useEffect, useRef } from "../preact.js";
 import { visibleConversations } from "../store.js";
 import { Avatar } from "./avatar.js";
@@ -12,7 +12,7 @@ const Row = memo(({ conversation, selected, draft, today, lang, t, locale }) => 
   const name = nameOf(conversation, t);
   const line = draft
     ? html`<em class="draft">${t("draft")}</em> ${draft}`
-    : preview || html`<span class="faint">${t("noMessagesYet")}</span>`;
+    : previewLine(preview, t) || html`<span class="faint">${t("noMessagesYet")}</span>`;
   return html`
     <li>
       <a class="row ${unread ? "is-unread" : ""}" href="#/c/${id}" data-conversation=${id} aria-current=${selected ? "true" : undefined}>

@@ -1,18 +1,13 @@
 // The scrolling part of a conversation: newest at the bottom, older ones loaded on the way up without a jump.
 import { dayHeading, dayKey } from "../format.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../preact.js";
-import { threadDays, waitingItems } from "../threads.js";
+import { threadDays, waitingMessages } from "../threads.js";
 import { useApp, useNow, useStore, useWords } from "./context.js";
 import { Icon } from "./icons.js";
 import { Message } from "./message.js";
 
 const AT_BOTTOM_WITHIN_PX = 60;
 const OLDER_WITHIN_PX = 500;
-
-/** An outbox item in the shape of a message. */
-function asMessage(item) {
-  return { ...item, id: item.client_message_id, local: true, direction: "outgoing", status: item.state };
-}
 
 /**
  * Messages on screen, oldest first; what was written here and is not in the database yet comes last.
@@ -23,8 +18,7 @@ function useMessages(id) {
   const outbox = useStore((state) => state.outbox);
   return useMemo(() => {
     const known = (thread?.ids ?? []).map((messageId) => messages[messageId]);
-    const waiting = waitingItems({ outbox, messages, threads: { [id]: thread } }, id);
-    return [...known, ...waiting.map(asMessage)];
+    return [...known, ...waitingMessages({ outbox, messages, threads: { [id]: thread } }, id)];
   }, [thread, messages, outbox, id]);
 }
 
@@ -65,7 +59,7 @@ function useScrollPlace(box, messages) {
   }, [messages]);
 
   useEffect(() => {
-    const stay = () => place.current.stuck && (box.current.scrollTop = box.current.scrollHeight);
+    const stay = () => box.current && place.current.stuck && (box.current.scrollTop = box.current.scrollHeight);
     const observer = new ResizeObserver(stay);
     observer.observe(box.current);
     observer.observe(box.current.firstElementChild);

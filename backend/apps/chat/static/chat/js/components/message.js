@@ -1,11 +1,13 @@
 // One message: its text, its time, and for an outgoing one where it is, why, and what can be done about it.
-import { clockTime, countdown, fullTime } from "../format.js";
+import { clockTime, countdown, fullTime, quoteLine, wordsOf } from "../format.js";
 import { reasonIn } from "../i18n.js";
 import { splitLinks } from "../links.js";
 import { html, memo } from "../preact.js";
 import { lookOf } from "../status.js";
+import { Attachments } from "./attachments.js";
 import { useNow, useStore } from "./context.js";
 import { Icon } from "./icons.js";
+import { Chips, Tools } from "./reactions.js";
 
 /** Text nodes and links, never markup: what a customer writes cannot become part of the page. */
 function Text({ text }) {
@@ -15,18 +17,22 @@ function Text({ text }) {
 
 const KNOWN_KINDS = ["image", "audio", "video", "document", "sticker", "location", "contact"];
 
-function Content({ message, t }) {
+function Content({ message, ...words }) {
+  const { t } = words;
   if (message.deleted_at) return html`<p class="text faint">${t("deleted")}</p>`;
+  const files = message.attachments ?? [];
   const isText = !message.kind || message.kind === "text";
   const kind = KNOWN_KINDS.includes(message.kind) ? message.kind : "unknown";
+  const said = wordsOf(message);
   return html`
-    ${!isText && html`<p class="kind"><${Icon} name="phone" /> ${t(`kind_${kind}`)}</p>`}
-    ${message.content && html`<${Text} text=${message.content} />`}`;
+    ${files.length > 0 && html`<${Attachments} files=${files} ...${words} />`}
+    ${!isText && !files.length && html`<p class="kind"><${Icon} name="phone" /> ${t(`kind_${kind}`)}</p>`}
+    ${said && html`<${Text} text=${said} />`}`;
 }
 
 function Quote({ id, t }) {
   const quoted = useStore((state) => state.messages[id]);
-  return html`<blockquote class="quote"><span class="visually-hidden">${t("replyTo")} </span>${quoted?.content || t("unknownQuoted")}</blockquote>`;
+  return html`<blockquote class="quote"><span class="visually-hidden">${t("replyTo")} </span>${quoted ? quoteLine(quoted, t) : t("unknownQuoted")}</blockquote>`;
 }
 
 function RetryWords({ at, t }) {
@@ -110,16 +116,20 @@ export const Message = memo(({ message, follows, isGroup, me, onMessage, lang, l
   const inBubble = mine && !lookOf(message.status).strip;
   return html`
     <li class="message ${mine ? "outgoing" : "incoming"} ${follows ? "follows" : ""}" data-message=${message.id} data-status=${message.status}>
-      <div class="bubble">
-        ${author && !(follows && !mine) && html`<p class="author" dir="auto">${author}</p>`}
-        ${message.reply_to && html`<${Quote} id=${message.reply_to.id ?? message.reply_to} t=${t} />`}
-        <${Content} message=${message} t=${t} />
-        <p class="meta">
-          ${message.edited_at && !message.deleted_at && html`<span>${t("edited")}</span>`}
-          <time datetime=${message.created_at} title=${fullTime(message.created_at, locale)}>${clockTime(message.created_at, locale)}</time>
-          ${inBubble && html`<${Status} message=${message} t=${t} />`}
-        </p>
+      <div class="line">
+        <div class="bubble">
+          ${author && !(follows && !mine) && html`<p class="author" dir="auto">${author}</p>`}
+          ${message.reply_to && html`<${Quote} id=${message.reply_to.id ?? message.reply_to} t=${t} />`}
+          <${Content} message=${message} lang=${lang} locale=${locale} t=${t} />
+          <p class="meta">
+            ${message.edited_at && !message.deleted_at && html`<span>${t("edited")}</span>`}
+            <time datetime=${message.created_at} title=${fullTime(message.created_at, locale)}>${clockTime(message.created_at, locale)}</time>
+            ${inBubble && html`<${Status} message=${message} t=${t} />`}
+          </p>
+        </div>
+        <${Tools} message=${message} onMessage=${onMessage} t=${t} />
       </div>
+      <${Chips} message=${message} onMessage=${onMessage} t=${t} />
       ${mine && html`<${Strip} message=${message} onMessage=${onMessage} lang=${lang} t=${t} />`}
     </li>`;
 });

@@ -2,7 +2,7 @@
 import { nameOf, phoneNumber } from "../format.js";
 import { html, useRef } from "../preact.js";
 import { Avatar } from "./avatar.js";
-import { Composer } from "./composer.js";
+import { Composer, useDrop } from "./composer.js";
 import { useApp, useStore, useWords } from "./context.js";
 import { Icon } from "./icons.js";
 import { MessageList } from "./message-list.js";
@@ -60,11 +60,13 @@ export function Thread({ id }) {
   const conversation = useStore((state) => state.conversations[id]);
   const toBottom = useRef(() => {});
   const name = conversation ? nameOf(conversation, t) : "";
+  const [onDrag, dropping] = useDrop(id);
   return html`
-    <section class="thread" aria-label=${t("messagesWith", { name })}>
+    <section class="thread" ...${onDrag} aria-label=${t("messagesWith", { name })}>
       <${Head} conversation=${conversation} name=${name} />
       <${Notices} conversation=${conversation} />
       <${MessageList} id=${id} isGroup=${conversation?.conversation_type === "group"} toBottom=${toBottom} />
       <${Composer} id=${id} onSent=${() => toBottom.current()} />
+      ${dropping && html`<div class="drop-here" aria-hidden="true"><p><${Icon} name="clip" /> ${t("dropHere")}</p></div>`}
     </section>`;
 }
