@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from apps.chat import media_queue
+from apps.chat import media_queue, uploads
 from apps.chat.evolution.client import EvolutionClient, Timeouts
 from apps.chat.media import claims, store, wake
 from apps.chat.media.errors import StorageAway
@@ -46,11 +46,12 @@ class MediaWorker:
         self._room = asyncio.Semaphore(concurrency)
         self._working: dict[UUID, asyncio.Task[float | None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._nudged = asyncio.Event()
+        self._nudged, self._stop = asyncio.Event(), asyncio.Event()
         self._consumer = media_queue.Consumer(self._look, concurrency) if media_queue.configured() else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what is in hand within CHAT_DRAIN_SECONDS and give back the rest."""
+        self._stop = stop
         wake.listen(self._nudge)
         loops = [self._sweep(stop), self._tidy(stop)]
         if self._consumer is not None:
@@ -64,13 +65,18 @@ class MediaWorker:
     async def _look(self, attachment_id: UUID) -> None:
         """The queue names an attachment: process it if it is due."""
         task = self._working.get(attachment_id) or await self._start(attachment_id)
+        if task is None:
+            raise media_queue.NotTaken
         again = await asyncio.shield(task)
         if again is not None and self._consumer is not None:
             await self._consumer.publish_later(attachment_id, again)
 
-    async def _start(self, attachment_id: UUID) -> asyncio.Task[float | None]:
-        """Process it in a task of its own as soon as there is room."""
+    async def _start(self, attachment_id: UUID) -> asyncio.Task[float | None] | None:
+        """Process it in a task of its own as soon as there is room; None when we were told to stop meanwhile."""
         await self._room.acquire()
+        if self._stop.is_set():
+            self._room.release()
+            return None
         task = asyncio.create_task(self._process(attachment_id), name="media")
         self._working[attachment_id] = task
         task.add_done_callback(partial(self._ended, attachment_id))
@@ -139,13 +145,15 @@ class MediaWorker:
         return await self._loop.run_in_executor(self._threads, closing)
 
     async def _tidy(self, stop: asyncio.Event) -> None:
-        """Now and then remove what killed processes left half-written."""
+        """Now and then remove what killed processes left half-written, and uploads that no message took."""
         due_at = time.monotonic()
         while not stop.is_set():
             if time.monotonic() >= due_at:
                 due_at = time.monotonic() + TIDY_SECONDS
                 with suppress(StorageAway, OSError):
                     await self._loop.run_in_executor(self._threads, store.remove_left_over)
+                with suppress(DatabaseError):
+                    await self._on_thread(_forget_unused)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 60)
 
@@ -162,6 +170,11 @@ class MediaWorker:
             await self._consumer.settle(1.0)
         await self._client.aclose()
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _forget_unused() -> Sequence[UUID]:
+    uploads.forget_unused()
+    return ()
 
 
 async def start_media_consumers(

@@ -14,7 +14,7 @@ from testing.rabbitmq import RabbitServer
 from testing.waiting import eventually
 
 from apps.chat import media_consumer, media_queue, media_tasks
-from apps.chat.errors import InvalidMessage, NotFound
+from apps.chat.errors import InvalidMessage, NotFound, QueueAway
 from apps.chat.models import Conversation, MessageAttachment
 from apps.chat.tests.media.workers import all_ended, statuses, thread_worker
 from apps.chat.tests.media.world import Evolution, jpeg, make_attachment, make_message
@@ -164,7 +164,7 @@ def test_a_deleted_queue_is_made_again_with_our_consumer(
 def consumers() -> int:
     try:
         return media_queue.get_media_queue_metrics()["consumers"]
-    except media_queue.QueueAway:
+    except QueueAway:
         return 0
 
 
