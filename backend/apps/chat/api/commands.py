@@ -11,9 +11,10 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 
-from apps.chat import actions, lookups
+from apps.chat import actions, attaching, lookups
+from apps.chat.api.rows import attachments_of
 from apps.chat.errors import ChatError
-from apps.chat.models import Conversation
+from apps.chat.models import Conversation, Message
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import person
@@ -69,11 +70,19 @@ async def send_message(socket: Socket, command: Command) -> None:
     if meant is not None and not isinstance(meant, str):
         raise Refused("client_message_id must be a text.", "invalid_message")
     reply_to = _id(command, "reply_to") if reply is not None else None
+    files = _ids(command, "attachments")
 
     def write() -> events.Event | None:
         conversation = lookups.conversation_to_write_in(socket.tenant_id, wanted)
+        if files:
+            rows, new = attaching.send_files(socket.user, conversation, content, files, meant, reply_to)
+            return None if new else known_again(rows[0])
         message, created = actions.send_message(socket.user, conversation, content, meant, reply_to)
-        return None if created else events.message_received(message, lookups.delivery_of(message))
+        return None if created else known_again(message)
+
+    def known_again(message: Message) -> events.Event:
+        rows = attachments_of([message]).get(message.pk, ())
+        return events.message_received(message, lookups.delivery_of(message), rows)
 
     known: events.Event | None = await _in_thread(write)
     if known is not None:
@@ -130,6 +139,15 @@ def _id(command: Command, name: str) -> UUID:
         return UUID(command[name])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Refused(f"{name} must be an id.", "invalid_id") from None
+
+
+def _ids(command: Command, name: str) -> list[UUID]:
+    """A list of ids, empty when there is none."""
+    given = command.get(name) or []
+    try:
+        return [UUID(one) for one in given]
+    except (TypeError, ValueError, AttributeError):
+        raise Refused(f"{name} must be a list of ids.", "invalid_id") from None
 
 
 async def _conversation(socket: Socket, command: Command) -> Conversation:

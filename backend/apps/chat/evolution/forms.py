@@ -17,7 +17,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """A file to be sent. `open` gives its bytes for reading (blocking); `kind`: image, video, audio, voice, document."""
+    """A file to be sent, as image, video, audio, voice or document. `open` gives its bytes for reading (blocking)."""
 
     kind: str
     mime_type: str

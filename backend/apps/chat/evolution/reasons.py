@@ -55,7 +55,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "Não foi possível ler nossa cópia do arquivo. Será tentado de novo; se persistir, anexe outra vez.",
     ),
     "media_too_slow": (
-        "Handing the file to Evolution took too long, so it was stopped before it was complete. It will be tried again.",
+        "The file took too long on its way to Evolution and was stopped before it was complete. It is tried again.",
         "A entrega do arquivo à Evolution demorou demais e foi interrompida antes do fim. Será tentado de novo.",
     ),
     "connection_closed": (

@@ -99,6 +99,21 @@ def test_an_upload_is_a_form_with_a_file(team: Team) -> None:
     assert team.client.post("/api/chat/attachments/", {}, format="multipart").status_code == 400
 
 
+def test_the_pages_session_may_upload_with_its_csrf_token_and_not_without(team: Team) -> None:
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(team.user)
+    client.cookies["csrftoken"] = "a" * 32
+
+    def post(**headers: str) -> Any:
+        body = {"file": SimpleUploadedFile("a.pdf", PDF), "conversation": str(team.conversation.pk)}
+        return client.post("/api/chat/attachments/", body, format="multipart", **headers)
+
+    assert post().status_code == 403
+    response = post(HTTP_X_CSRFTOKEN="a" * 32)
+    assert response.status_code == 201, response.content
+    assert response.json()["file_name"] == "a.pdf"
+
+
 def test_a_large_picture_goes_as_a_document(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "_IN_PLACE", {"image/png": ("image", 10)})
 

@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from apps.chat.models import Conversation, Delivery, Message
+from apps.chat.models import Conversation, Delivery, Message, MessageAttachment
 from apps.chat.realtime import broadcast, consumer, tickets
 from apps.chat.tests.api.world import Team
 from apps.chat.tests.realtime.conftest import Connect
@@ -200,6 +200,24 @@ async def test_the_same_message_again_is_answered_to_its_writer_alone(team: Team
     assert await in_thread(Message.objects.count)() == 1
 
 
+async def test_files_are_sent_and_each_is_heard_of(team: Team, connect: Connect) -> None:
+    socket = await connect(team)
+    await socket.ready()
+    facts = {"tenant": team.tenant, "uploaded_by": team.user, "status": "completed", "kind": "document"}
+    files = [await MessageAttachment.objects.acreate(file="media/x", size=1, **facts) for _ in range(2)]
+    said = {"conversation": str(team.conversation.pk), "content": "Segue", "client_message_id": "w-1"}
+    said["attachments"] = [str(file.pk) for file in files]  # type: ignore[assignment]
+
+    await socket.say("send_message", **said)
+
+    heard = await socket.heard("message_received", 2)
+    assert [event["message"]["attachments"][0]["id"] for event in heard] == said["attachments"]
+    await socket.say("send_message", **said)
+    again = (await socket.heard("message_received", 3))[-1]
+    assert again["message"]["id"] == heard[0]["message"]["id"]
+    assert again["message"]["attachments"] == heard[0]["message"]["attachments"]
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -211,6 +229,10 @@ async def test_the_same_message_again_is_answered_to_its_writer_alone(team: Team
         ({"content": "a", "client_message_id": 7}, "invalid_message"),
         ({"content": "a", "client_message_id": "\ud800"}, "invalid_message"),
         ({"content": "a", "reply_to": "x"}, "invalid_id"),
+        ({"content": "a", "attachments": "x"}, "invalid_id"),
+        ({"content": "a", "attachments": {"a": 1}}, "invalid_id"),
+        ({"content": "a", "attachments": [5]}, "invalid_id"),
+        ({"content": "a", "attachments": [str(uuid4())]}, "not_found"),
         ({"content": "a", "conversation": str(uuid4())}, "not_found"),
     ],
 )
