@@ -14,15 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
+from apps.chat.api.problems import body_too_large
 from django.conf import settings
 from django.core import signals
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 
+# Room for the form around the largest file.
+FORM_BYTES = 1024 * 1024
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -39,8 +42,11 @@ class ThreadedHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(bounded(receive, settings.CHAT_MEDIA_MAX_DOCUMENT_BYTES + FORM_BYTES))
         except RequestAborted:
+            return
+        except RequestDataTooBig:
+            await self.send_response(body_too_large(scope["path"]), send)
             return
         loop = asyncio.get_running_loop()
         with body:
@@ -62,6 +68,24 @@ class ThreadedHandler(ASGIHandler):
         if not response.streaming:
             response.close()
         return response
+
+
+def bounded(receive: Receive, longest: int) -> Receive:
+    """As `receive`, but no body of more bytes than that gets in: it is kept on disk before anybody looks at it.
+
+    The returned coroutine raises RequestDataTooBig.
+    """
+    size = 0
+
+    async def receive_some() -> Mapping[str, Any]:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > longest:
+            raise RequestDataTooBig
+        return message
+
+    return receive_some
 
 
 class DirectHandler(ASGIHandler):

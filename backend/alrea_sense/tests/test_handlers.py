@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from alrea_sense.handlers import DirectHandler, ThreadedHandler
+from alrea_sense.handlers import FORM_BYTES, DirectHandler, ThreadedHandler
 
 pytestmark = pytest.mark.any_database
 
@@ -111,3 +111,11 @@ async def test_an_unknown_path_is_a_404_and_a_client_that_left_gets_nothing(kind
 async def test_a_coroutine_view_stays_in_the_event_loop() -> None:
     status, text = await ask(DirectHandler(), "/direct")
     assert (status, text) == (200, threading.current_thread().name)
+
+
+async def test_a_body_beyond_the_largest_file_is_refused_before_it_is_whole(settings: Any) -> None:
+    settings.CHAT_MEDIA_MAX_DOCUMENT_BYTES = 10
+    handler = ThreadedHandler()
+    status, text = await ask(handler, "/where", bytes(FORM_BYTES + 11))
+    assert (status, "too_large" in text) == (413, True)
+    assert (await ask(handler, "/where", bytes(FORM_BYTES + 10)))[0] == 200

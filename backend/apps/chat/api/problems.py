@@ -80,6 +80,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _plain(500, "internal_error", "Something went wrong here. Try again.", request.path)
 
 
+def body_too_large(path: str) -> HttpResponse:
+    """The 413 of a body that was not read to its end."""
+    return _plain(413, BodyTooLarge.default_code, BodyTooLarge.default_detail, path)
+
+
 def _known(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, Http404):
         return exceptions.NotFound()

@@ -50,6 +50,7 @@ def boot_data(user: User, tenants: list[Tenant], tenant: Tenant, lang: str) -> d
         "user": {"id": str(user.id), "name": name, "email": user.email},
         "lang": lang,
         "max_text": settings.CHAT_MAX_TEXT,
+        "max_file": settings.CHAT_MEDIA_MAX_DOCUMENT_BYTES,
         "cookie_secure": settings.SESSION_COOKIE_SECURE,
     }
 

@@ -300,6 +300,7 @@ class Stub(Files):
             "user": ME,
             "lang": self.lang,
             "max_text": self.max_text,
+            "max_file": 1_000_000,
             "cookie_secure": False,
         }
         context = {

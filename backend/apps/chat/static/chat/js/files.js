@@ -11,10 +11,11 @@ export function roughKind(type) {
 
 /**
  * @param options.upload({file, conversation}, onProgress) answers {done: a promise of the attachment, abort()}.
+ * @param options.largest bytes; a file above it is refused here, since a server that refuses an upload half-way is not heard.
  * @param options.onChange(items) after every change; items: {id, conversation, name, size, kind, state, progress,
  *   preview, attachment?, problem?} with state "uploading" | "ready" | "refused".
  */
-export function createUploads({ upload, onChange, urls = URL }) {
+export function createUploads({ upload, onChange, largest = Infinity, urls = URL }) {
   let items = [];
   const kept = new Map(); // id -> {file, abort}
 
@@ -28,13 +29,16 @@ export function createUploads({ upload, onChange, urls = URL }) {
   async function begin(id) {
     const { conversation } = items.find((item) => item.id === id);
     const { file } = kept.get(id);
+    if (file.size > largest) return patch(id, { state: "refused", problem: { textKey: "fileTooLarge", retryable: false } });
     const { done, abort } = upload({ file, conversation }, (progress) => kept.has(id) && patch(id, { progress }));
     kept.set(id, { file, abort });
     try {
       patch(id, { state: "ready", progress: 1, attachment: await done });
     } catch (problem) {
-      if (kept.has(id)) patch(id, { state: "refused", problem: { textKey: problem.textKey, detail: problem.detail, retryable: problem.retryable } });
+      if (!kept.has(id)) return null;
+      patch(id, { state: "refused", problem: { textKey: problem.textKey, detail: problem.detail, retryable: problem.retryable } });
     }
+    return null;
   }
 
   function forget(gone) {

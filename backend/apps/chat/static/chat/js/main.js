@@ -42,7 +42,7 @@ const outbox = createOutbox({
   onSignedOut: () => dispatch({ type: "connection/set", connection: "signed_out" }),
 });
 
-const uploads = createUploads({ upload: api.upload, onChange: (items) => dispatch({ type: "uploads/set", items }) });
+const uploads = createUploads({ upload: api.upload, largest: boot.max_file, onChange: (items) => dispatch({ type: "uploads/set", items }) });
 
 let firstSubscription;
 const subscribedOrLate = new Promise((resolve) => {

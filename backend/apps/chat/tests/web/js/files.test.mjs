@@ -16,7 +16,7 @@ function setUp() {
     return { done, abort: () => (call.aborted = true) };
   };
   const urls = { createObjectURL: (file) => `blob:${file.name}`, revokeObjectURL: (url) => seen.revoked.push(url) };
-  const uploads = createUploads({ upload, urls, onChange: (items) => (seen.items = items) });
+  const uploads = createUploads({ upload, urls, largest: 1000, onChange: (items) => (seen.items = items) });
   return { seen, uploads };
 }
 
@@ -50,6 +50,12 @@ test("one that is refused says why, and may be tried again when that can help", 
   seen.calls[1].reject(new ApiProblem(400, { detail: "no" }));
   await turn();
   assert.deepEqual([seen.items[0].problem.retryable, seen.items[0].problem.detail], [false, "no"]);
+});
+
+test("one that is too large is refused before it leaves", () => {
+  const { seen, uploads } = setUp();
+  uploads.add("c", [{ ...paper, size: 1001 }]);
+  assert.deepEqual([seen.calls.length, seen.items[0].state, seen.items[0].problem.textKey], [0, "refused", "fileTooLarge"]);
 });
 
 test("one that is removed is stopped, and its end changes nothing", async () => {

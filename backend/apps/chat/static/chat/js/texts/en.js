@@ -134,6 +134,7 @@ export const en = {
   uploading: "Uploading {name}",
   removeFile: "Remove {name}",
   sendWaits: "Sends once all files are uploaded",
+  fileTooLarge: "This file is too large to be sent.",
   reply: "Reply",
   replyCancel: "Do not reply to this message",
   react: "React",

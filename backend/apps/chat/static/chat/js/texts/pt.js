@@ -134,6 +134,7 @@ export const pt = {
   uploading: "Enviando {name}",
   removeFile: "Remover {name}",
   sendWaits: "Envia quando todos os arquivos tiverem subido",
+  fileTooLarge: "Este arquivo é grande demais para ser enviado.",
   reply: "Responder",
   replyCancel: "Não responder a esta mensagem",
   react: "Reagir",
