@@ -8,6 +8,9 @@ ENV PYTHONUNBUFFERED=1 \
     ALREA_VAR_DIR=/data \
     STATIC_ROOT=/app/static
 
+# Small pictures of films, lengths and shapes of sounds, voice messages.
+RUN apt-get update && apt-get install --yes --no-install-recommends ffmpeg && rm -rf /var/lib/apt/lists/*
+
 WORKDIR /app
 COPY requirements.txt .
 RUN sed '/^# Tests and checks/,$d' requirements.txt > runtime.txt && pip install -r runtime.txt

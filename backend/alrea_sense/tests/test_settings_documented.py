@@ -52,13 +52,15 @@ def _constant_defaults() -> dict[str, str]:
 
 def _table() -> dict[str, str]:
     """Name -> default cell of docs/settings.md."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([A-Z0-9_]+)` \| (.*?) ?\|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE
+    )
     return {name: cell.strip().strip("`") for name, cell in rows}
 
 
 def _example() -> dict[str, str]:
     """Name -> value of .env.example, commented out or not."""
-    rows = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    rows = re.findall(r"^#?([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return dict(rows)
 
 
