@@ -122,7 +122,7 @@ class System:
         self.token = _kept_secret("evolution_token")
         self.simulator = servers.Simulator(
             LOGS,
-            *["--demo", "--demo-token", self.token],
+            *["--demo", f"--demo-token={self.token}"],  # as one word: it may begin with a dash
             # A second "good morning" after a restart would look like a message delivered twice.
             "--no-demo-greetings" if GREETED.exists() else "--demo-greetings",
             port=_free_port("SIM_PORT", 8090),
@@ -261,8 +261,7 @@ def run_simulator() -> NoReturn:
         "127.0.0.1",
         "--port",
         str(port),
-        "--api-key",
-        key,
+        f"--api-key={key}",
         "--demo",
     ]
     os.execve(sys.executable, [sys.executable, *args], servers.environment())  # noqa: S606

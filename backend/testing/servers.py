@@ -307,7 +307,7 @@ class Simulator(Process):
         self.port, self.api_key = port or spare_port(), api_key
         self.url = f"http://127.0.0.1:{self.port}"
         args = [sys.executable, "-m", "evolution_simulator", "--host", "127.0.0.1", "--port", str(self.port)]
-        args += ["--api-key", api_key, *options]
+        args += [f"--api-key={api_key}", *options]
         super().__init__("simulator", args, log=directory / "simulator.log", cwd=BACKEND, env=environment())
 
     def ready(self) -> bool:
