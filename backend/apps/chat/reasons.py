@@ -80,6 +80,10 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "WhatsApp confirms nothing that our number sends. An operator must restart it in Evolution; the message waits.",
         "O WhatsApp não confirma nada do que nosso número envia. Reinicie-o na Evolution; a mensagem espera.",
     ),
+    "removed": (
+        "The number was removed from Evolution. Connect it again, or discard the message.",
+        "O número foi removido da Evolution. Conecte-o de novo ou descarte a mensagem.",
+    ),
     "number_rechecked": (
         "WhatsApp did not find the number; it knows it in another spelling. It is tried once more.",
         "O WhatsApp não achou o número, mas o conhece com outra grafia. Será tentado mais uma vez.",

@@ -1,4 +1,7 @@
-"""The WhatsApp numbers of a tenant: are they connected, and what waits for them. Never a credential."""
+"""The WhatsApp numbers of a tenant: are they connected, what waits for them, and making, pairing and removing them.
+
+Never a credential in an answer, but for one: the QR code that an administrator asks for, which links an account.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ from uuid import UUID
 
 from django.db.models import Count, Q
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions
+from apps.chat import actions, instance_office
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.pagination import page
 from apps.chat.api.parsing import checked
-from apps.chat.errors import NotFound
+from apps.chat.errors import InvalidMessage, NotFound
 from apps.chat.models import Delivery, Instance
 from apps.chat.realtime.shapes import stamp
+from apps.chat.webhook_registration import Registration
+from apps.tenancy.models import Membership
 
 
 class InstanceViews(ChatViews):
@@ -42,14 +48,93 @@ class InstanceViews(ChatViews):
         count = actions.release_stale(self._one(pk), send=wanted["action"] == "send")
         return Response({"action": wanted["action"], "count": count})
 
+    @extend_schema(request=schemas.InstanceCreate, responses={201: schemas.NewInstance})
+    def create(self, request: Request) -> Response:
+        """Make a number in Evolution and here, with its webhook registered and read back. Administrators only."""
+        wanted = checked(schemas.InstanceCreate, request.data)
+        tenant_id = self._tenant_to_administer(wanted.get("tenant"))
+        made, standing = instance_office.create(tenant_id, wanted["name"], wanted.get("number") or "")
+        return Response({**_shape(made, (0, 0)), "webhook": _standing(standing)}, status=201)
+
+    @extend_schema(request=schemas.InstanceChange, responses=schemas.Instance)
+    def change(self, request: Request, pk: UUID) -> Response:
+        """Change its settings: when customers see that we have read."""
+        row = self._administered(pk)
+        row.read_receipts = checked(schemas.InstanceChange, request.data)["read_receipts"]
+        row.save(update_fields=["read_receipts"])
+        return self.retrieve(request, pk)
+
+    @extend_schema(request=schemas.InstanceConnect, responses=schemas.Pairing)
+    def connect(self, request: Request, pk: UUID) -> Response:
+        """Begin pairing: a QR code to scan, or with `number` a code to type on the phone."""
+        wanted = checked(schemas.InstanceConnect, request.data)
+        return Response(_pairing(instance_office.connect(self._administered(pk), wanted.get("number") or "")))
+
+    @extend_schema(responses=schemas.Pairing)
+    def qr_code(self, request: Request, pk: UUID) -> Response:
+        """The latest QR code, which changes every twenty seconds or so; without asking Evolution."""
+        return Response(_pairing(instance_office.latest_code(self._administered(pk))))
+
+    @extend_schema(request=None, responses=schemas.InstanceDone)
+    def restart(self, request: Request, pk: UUID) -> Response:
+        """Restart it in Evolution."""
+        return Response({"state": instance_office.restart(self._administered(pk)), "done": True})
+
+    @extend_schema(request=None, responses=schemas.InstanceDone)
+    def logout(self, request: Request, pk: UUID) -> Response:
+        """Unlink the phone. What is queued waits; `connect` makes it anew."""
+        done = instance_office.log_out(self._administered(pk))
+        return Response({"state": Instance.Connection.CLOSE.value, "done": done})
+
+    @extend_schema(responses=schemas.InstanceRemoved)
+    def destroy(self, request: Request, pk: UUID) -> Response:
+        """Delete it in Evolution; here, too, unless it has conversations."""
+        return Response({"removed": instance_office.remove(self._administered(pk))})
+
+    @extend_schema(responses=schemas.InstanceDone)
+    def state(self, request: Request, pk: UUID) -> Response:
+        """Ask Evolution how its link stands now."""
+        return Response({"state": instance_office.state(self._with_credentials(pk)), "done": True})
+
+    @extend_schema(request=None, responses=schemas.WebhookStanding)
+    def setup_webhook(self, request: Request, pk: UUID) -> Response:
+        """Register the webhook with Evolution and read it back."""
+        return Response(_standing(instance_office.setup_webhook(self._administered(pk))))
+
     def _one(self, pk: UUID) -> Instance:
-        found: Instance | None = self._rows().filter(pk=pk).first()
-        if found is None:
-            raise NotFound("There is no such instance.")
+        return self._found(self._rows().filter(pk=pk).first())
+
+    def _with_credentials(self, pk: UUID) -> Instance:
+        return self._found(Instance.objects.filter(pk=pk, tenant_id__in=self.tenants).first())
+
+    def _administered(self, pk: UUID) -> Instance:
+        """The instance, for an administrator of its tenant."""
+        found = self._with_credentials(pk)
+        self._tenant_to_administer(found.tenant_id)
         return found
 
+    def _tenant_to_administer(self, wanted: UUID | None) -> UUID:
+        """The tenant that is meant, when the caller administers it."""
+        mine = Membership.objects.filter(user=self.user, tenant_id__in=self.tenants)
+        if wanted is not None:
+            mine = mine.filter(tenant_id=wanted)
+        elif len(self.tenants) > 1:
+            raise InvalidMessage("You belong to several tenants: say which with `tenant`.")
+        membership = mine.first()
+        if membership is None:
+            raise NotFound("There is no such tenant.")
+        if membership.role != Membership.Role.ADMIN:
+            raise PermissionDenied("Only an administrator of the team may do this.")
+        return membership.tenant_id
+
+    @staticmethod
+    def _found(row: Instance | None) -> Instance:
+        if row is None:
+            raise NotFound("There is no such instance.")
+        return row
+
     def _rows(self) -> Any:
-        return Instance.objects.filter(tenant_id__in=self.tenants).defer("api_key", "webhook_secret")
+        return Instance.objects.filter(tenant_id__in=self.tenants).defer("api_key", "webhook_secret", "qr")
 
 
 def _waiting(ids: list[UUID]) -> dict[UUID, tuple[int, int]]:
@@ -58,6 +143,16 @@ def _waiting(ids: list[UUID]) -> dict[UUID, tuple[int, int]]:
     stale = Q(state=Delivery.State.HELD, reason="stale")
     rows = live.values_list("instance_id").annotate(all=Count("id"), stale=Count("id", filter=stale))
     return {pk: (count, old) for pk, count, old in rows}
+
+
+def _standing(registration: Registration) -> dict[str, Any]:
+    return {"ok": registration.ok, "state": registration.state, "sentence": registration.sentence}
+
+
+def _pairing(pairing: instance_office.Pairing) -> dict[str, Any]:
+    code = pairing.code
+    shown = {"base64": code.base64, "code": code.code, "pairing_code": code.pairing_code} if code else None
+    return {"state": pairing.state, "qr_code": shown, "recreated": pairing.recreated}
 
 
 def _shape(row: Instance, waiting: tuple[int, int]) -> dict[str, Any]:
@@ -72,5 +167,10 @@ def _shape(row: Instance, waiting: tuple[int, int]) -> dict[str, Any]:
         "gate_since": stamp(row.gate_since),
         "waiting": waiting[0],
         "stale": waiting[1],
+        "read_receipts": row.read_receipts,
+        "receipt_failed_at": stamp(row.receipt_failed_at),
+        "receipt_reason": row.receipt_reason,
+        "logged_out_at": stamp(row.logged_out_at),
+        "healed_until": stamp(row.healed_until),
         "created_at": stamp(row.created_at),
     }

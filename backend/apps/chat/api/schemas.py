@@ -278,7 +278,91 @@ class Instance(ConversationInstance):
     gate_since = serializers.DateTimeField(allow_null=True)
     waiting = serializers.IntegerField(help_text="Messages that have not left yet.")
     stale = serializers.IntegerField(help_text="Those of them that are held because they grew too old.")
+    read_receipts = serializers.ChoiceField(choices=["never", "on_open", "on_reply"])
+    receipt_failed_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a read receipt last failed; null since one went out."
+    )
+    receipt_reason = serializers.CharField()
+    logged_out_at = serializers.DateTimeField(allow_null=True)
+    healed_until = serializers.DateTimeField(
+        allow_null=True, help_text="Compared with Evolution up to here: nothing is missing."
+    )
     created_at = serializers.DateTimeField()
+
+
+class InstanceCreate(Serializer):
+    name = TextField(max_length=100, help_text="Its name in Evolution.")
+    number = TextField(
+        required=False,
+        allow_blank=True,
+        max_length=40,
+        help_text="For pairing by a code instead of a picture.",
+    )
+    tenant = IdField(required=False, allow_null=True, help_text="Needed by members of several tenants.")
+
+
+class InstanceChange(Serializer):
+    read_receipts = serializers.ChoiceField(choices=["never", "on_open", "on_reply"])
+
+
+class InstanceConnect(Serializer):
+    number = TextField(required=False, allow_blank=True, max_length=40)
+
+
+class QrCode(Serializer):
+    base64 = serializers.CharField(allow_null=True, help_text="A data: URL of the picture to scan.")
+    code = serializers.CharField(allow_null=True, help_text="What the picture says.")
+    pairing_code = serializers.CharField(allow_null=True, help_text="To be typed on the phone.")
+
+
+class Pairing(Serializer):
+    state = serializers.CharField()
+    qr_code = QrCode(allow_null=True, help_text="Null: open already, or ask again in a moment.")
+    recreated = serializers.BooleanField(
+        help_text="It had been logged out, so Evolution had to make it anew."
+    )
+
+
+class WebhookStanding(Serializer):
+    ok = serializers.BooleanField()
+    state = serializers.CharField()
+    sentence = serializers.CharField()
+
+
+class NewInstance(Instance):
+    webhook = WebhookStanding()
+
+
+class InstanceDone(Serializer):
+    state = serializers.CharField()
+    done = serializers.BooleanField(help_text="False: there was nothing to do.")
+
+
+class InstanceRemoved(Serializer):
+    removed = serializers.BooleanField(
+        help_text="False: gone from Evolution, kept here with its conversations."
+    )
+
+
+class MergedContact(Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    phone = serializers.CharField()
+
+
+class Merge(Serializer):
+    id = serializers.UUIDField()
+    contact = serializers.UUIDField(help_text="The one that stayed.")
+    merged = MergedContact(help_text="The other, as it was.")
+    addresses = serializers.ListField(child=serializers.CharField(), help_text="Those the other had.")
+    why = serializers.ListField(child=serializers.CharField(), help_text="The addresses that came together.")
+    at = serializers.DateTimeField()
+    undone_at = serializers.DateTimeField(allow_null=True)
+    undone_by = Person(allow_null=True)
+
+
+class Merges(Serializer):
+    results = Merge(many=True)
 
 
 class ReleasedStale(Serializer):
@@ -305,7 +389,9 @@ class Ticket(Serializer):
 
 class Refreshing(Serializer):
     conversation = serializers.UUIDField()
-    queued = serializers.ListField(child=serializers.CharField(), help_text="What WhatsApp will be asked for.")
+    queued = serializers.ListField(
+        child=serializers.CharField(), help_text="What WhatsApp will be asked for."
+    )
     asked = serializers.ListField(
         child=serializers.CharField(), help_text="What it was asked for moments ago and is not asked again."
     )

@@ -10,6 +10,7 @@ from apps.chat.api.conversations import ConversationViews
 from apps.chat.api.dead_letters import DeadLetterViews
 from apps.chat.api.instances import InstanceViews
 from apps.chat.api.login import TicketViews
+from apps.chat.api.merges import MergeViews
 from apps.chat.api.messages import MessageViews
 from apps.chat.api.pictures import PictureViews
 from apps.chat.api.queues import QueueViews
@@ -20,6 +21,7 @@ app_name = "chat"
 
 _CONVERSATION = "conversations/<uuid:pk>/"
 _MESSAGE = "messages/<uuid:pk>/"
+_INSTANCE = "instances/<uuid:pk>/"
 _DEAD_LETTER = "dead-letters/<uuid:pk>/"
 _ATTACHMENT = "attachments/<uuid:pk>/"
 _WEBHOOK = "webhooks/evolution/<uuid:instance_id>"
@@ -71,9 +73,17 @@ urlpatterns: list[URLPattern] = [
     path(_DEAD_LETTER, DeadLetterViews.as_view({"get": "retrieve"})),
     path(_DEAD_LETTER + "replay/", DeadLetterViews.as_view({"post": "replay"})),
     path(_DEAD_LETTER + "discard/", DeadLetterViews.as_view({"post": "discard"})),
-    path("instances/", InstanceViews.as_view({"get": "list"})),
-    path("instances/<uuid:pk>/", InstanceViews.as_view({"get": "retrieve"})),
-    path("instances/<uuid:pk>/release-stale/", InstanceViews.as_view({"post": "release_stale"})),
+    path("contacts/<uuid:pk>/merges/", MergeViews.as_view({"get": "list"})),
+    path("contacts/<uuid:pk>/merges/<uuid:merge_id>/undo/", MergeViews.as_view({"post": "undo"})),
+    path("instances/", InstanceViews.as_view({"get": "list", "post": "create"})),
+    path(_INSTANCE, InstanceViews.as_view({"get": "retrieve", "patch": "change", "delete": "destroy"})),
+    path(_INSTANCE + "connect/", InstanceViews.as_view({"post": "connect"})),
+    path(_INSTANCE + "qr-code/", InstanceViews.as_view({"get": "qr_code"})),
+    path(_INSTANCE + "restart/", InstanceViews.as_view({"post": "restart"})),
+    path(_INSTANCE + "logout/", InstanceViews.as_view({"post": "logout", "delete": "logout"})),
+    path(_INSTANCE + "state/", InstanceViews.as_view({"get": "state"})),
+    path(_INSTANCE + "setup-webhook/", InstanceViews.as_view({"post": "setup_webhook"})),
+    path(_INSTANCE + "release-stale/", InstanceViews.as_view({"post": "release_stale"})),
     path("attachments/", UploadViews.as_view({"post": "create"})),
     path("reactions/add/", ReactionViews.as_view({"post": "add"})),
     path("reactions/remove/", ReactionViews.as_view({"post": "remove", "delete": "remove"})),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from rest_framework.test import APIClient
 
 from apps.chat.api import urls
-from apps.chat.models import Delivery, Message
+from apps.chat.models import ContactMerge, Delivery, Message
 from apps.chat.tests.api.world import PASSWORD, Team
 from apps.tenancy.models import ApiToken, User
 
@@ -23,6 +23,8 @@ ABOUT_CONVERSATIONS = [
     ("post", "conversations/{conversation}/reopen/", {}),
     ("post", "conversations/{conversation}/refresh-info/", {}),
     ("get", "contacts/{contact}/picture/", None),
+    ("get", "contacts/{contact}/merges/", None),
+    ("post", "contacts/{contact}/merges/{merge}/undo/", {}),
     ("post", "messages/", {"conversation": "{conversation}", "content": "a"}),
 ]
 ABOUT_MESSAGES = [
@@ -45,6 +47,15 @@ ABOUT_MESSAGES = [
 ABOUT_INSTANCES = [
     ("get", "instances/{instance}/", None),
     ("post", "instances/{instance}/release-stale/", {"action": "discard"}),
+    ("patch", "instances/{instance}/", {"read_receipts": "never"}),
+    ("delete", "instances/{instance}/", None),
+    ("post", "instances/{instance}/connect/", {}),
+    ("get", "instances/{instance}/qr-code/", None),
+    ("post", "instances/{instance}/restart/", {}),
+    ("post", "instances/{instance}/logout/", {}),
+    ("get", "instances/{instance}/state/", None),
+    ("post", "instances/{instance}/setup-webhook/", {}),
+    ("post", "instances/", {"name": "x", "tenant": "{tenant}"}),
 ]
 ALL = ABOUT_CONVERSATIONS + ABOUT_MESSAGES + ABOUT_INSTANCES
 LISTS = ["conversations/", "dead-letters/", "instances/", "reactions/queues/status/"]
@@ -56,6 +67,11 @@ def _call(team: Team, method: str, path: str, body: Any, ids: dict[str, Any]) ->
     return getattr(team.client, method)(f"/api/chat/{path.format(**ids)}", body, format="json")
 
 
+def _merge(team: Team) -> UUID:
+    left = {"id": str(uuid4()), "name": "", "phone": "", "addresses": [], "conversations": []}
+    return ContactMerge.objects.create(tenant=team.tenant, contact=team.conversation.contact, left=left).pk
+
+
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 def test_what_belongs_to_others_is_not_found(
     team: Team, others: Team, method: str, path: str, body: Any
@@ -63,6 +79,7 @@ def test_what_belongs_to_others_is_not_found(
     message = others.failed()
     ids = {"conversation": others.conversation.pk, "message": message.pk, "instance": others.instance.pk}
     ids["contact"] = others.conversation.contact_id
+    ids |= {"tenant": others.tenant.pk, "merge": _merge(others)}
     before = _snapshot()
 
     response = _call(team, method, path, body, ids)
@@ -74,7 +91,8 @@ def test_what_belongs_to_others_is_not_found(
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, body: Any) -> None:
-    ids = dict.fromkeys(("conversation", "message", "instance", "contact"), uuid4())
+    names = ("conversation", "message", "instance", "contact", "tenant", "merge")
+    ids = dict.fromkeys(names, uuid4())
 
     assert _call(team, method, path, body, ids).status_code == 404
 
@@ -82,7 +100,7 @@ def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, 
 @pytest.mark.parametrize(("method", "path", "body"), [*ALL, *(("get", path, None) for path in LISTS)])
 def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body: Any) -> None:
     ids = {"conversation": team.conversation.pk, "message": uuid4(), "instance": team.instance.pk}
-    ids["contact"] = team.conversation.contact_id
+    ids |= {"contact": team.conversation.contact_id, "tenant": team.tenant.pk, "merge": uuid4()}
 
     response = getattr(APIClient(), method)(f"/api/chat/{path.format(**ids)}", body, format="json")
 
@@ -92,7 +110,7 @@ def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body
 
 def test_every_address_with_an_id_is_in_the_table() -> None:
     routed = {str(row.pattern) for row in urls.urlpatterns if "pk" in str(row.pattern)}
-    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>").replace("{contact}", "<uuid:pk>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
+    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>").replace("{contact}", "<uuid:pk>").replace("{merge}", "<uuid:merge_id>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
 
     assert routed <= tabled
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from django.db import transaction
 
-from apps.chat import contacts
-from apps.chat.models import Contact, ContactJid, Conversation, Delivery, Instance, Message
+from apps.chat import contact_merges, contacts
+from apps.chat.errors import Conflict
+from apps.chat.models import Contact, ContactJid, ContactMerge, Conversation, Delivery, Instance, Message
 from apps.tenancy.models import Tenant
 
 from .conftest import make_instance
@@ -123,3 +124,66 @@ def test_a_race_for_an_address_ends_with_one_contact(tenant: Tenant, monkeypatch
     monkeypatch.setattr(contacts, "_known", blind_at_first)
     assert found(tenant, PHONE, LID) == winner
     assert Contact.objects.count() == 1
+
+
+# --- merges, recorded and undone --------------------------------------------------------------------
+
+
+def test_a_merge_is_recorded_with_its_reason(tenant: Tenant) -> None:
+    found(tenant, LID, name="Ana")
+    phone = found(tenant, PHONE)
+    found(tenant, LID, PHONE)
+    record = ContactMerge.objects.get()
+    assert record.contact == phone
+    assert (record.left["name"], [one["key"] for one in record.left["addresses"]]) == ("Ana", [LID])
+    assert record.why == [LID, "551190000001@s.whatsapp.net"]
+
+
+def test_undoing_gives_back_addresses_conversations_and_messages(tenant: Tenant, instance: Instance) -> None:
+    ana = found(tenant, LID, name="Ana")
+    lid = talk(instance, ana, LID)
+    kept = talk(instance, found(tenant, PHONE), PHONE)
+    moved, stays = said(lid, "A1"), said(kept, "B1")
+    stays_id, lid_id = kept.pk, lid.pk
+    found(tenant, LID, PHONE)
+    after = said(Conversation.objects.get(), "C1")
+
+    back = contact_merges.undo(ContactMerge.objects.get().pk)
+
+    assert (back.pk, back.name) == (ana.pk, "Ana")
+    assert found(tenant, LID) == back
+    assert found(tenant, PHONE) != back
+    assert found(tenant, PHONE).name == ""
+    assert Message.objects.get(pk=moved.pk).conversation_id == lid_id
+    assert Message.objects.get(pk=stays.pk).conversation_id == stays_id
+    assert Message.objects.get(pk=after.pk).conversation_id == stays_id
+    assert Conversation.objects.get(pk=lid_id).contact == back
+
+
+def test_undoing_gives_back_a_moved_conversation(tenant: Tenant, instance: Instance) -> None:
+    conversation = talk(instance, found(tenant, LID), LID)
+    found(tenant, PHONE)
+    found(tenant, LID, PHONE)
+    back = contact_merges.undo(ContactMerge.objects.get().pk)
+    conversation.refresh_from_db()
+    assert conversation.contact == back
+
+
+def test_what_was_undone_is_not_merged_again(tenant: Tenant) -> None:
+    found(tenant, LID, name="Ana")
+    found(tenant, PHONE, name="Bia")
+    found(tenant, LID, PHONE)
+    contact_merges.undo(ContactMerge.objects.get().pk)
+    assert found(tenant, LID, PHONE).name == "Ana"
+    assert found(tenant, PHONE, LID).name == "Bia"
+    assert (Contact.objects.count(), ContactMerge.objects.count()) == (2, 1)
+
+
+def test_a_merge_is_undone_once(tenant: Tenant) -> None:
+    found(tenant, LID)
+    found(tenant, PHONE)
+    found(tenant, LID, PHONE)
+    record = ContactMerge.objects.get()
+    contact_merges.undo(record.pk)
+    with pytest.raises(Conflict):
+        contact_merges.undo(record.pk)
