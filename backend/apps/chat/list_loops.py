@@ -28,6 +28,7 @@ PAUSE_SECONDS = 1.0
 FULL_SECONDS = 0.02
 TICK_SECONDS = 1.0
 DOUBT_TICKS = 15
+LOST_TICKS = 120
 
 
 class ListLoop(ABC):
@@ -158,6 +159,7 @@ class ListLoop(ABC):
                     await self._inherit(consumer)
                 if ticks % DOUBT_TICKS == 0:
                     self._doubt = True
+                if ticks % LOST_TICKS == 0:
                     await self.hands.find_lost_hands()
             except TROUBLE as error:
                 redis_queue.outage.failed(error)

@@ -18,8 +18,7 @@ async def handle_fetch_profile_pic(conversation_id: UUID | str, phone: str) -> N
         NotFound: there is no such conversation.
         EnrichmentError: it was not done; the number may be another contact's.
     """
-    case = await _checked(conversation_id, address=phone)
-    await jobs.run(PICTURE, case)
+    await _in_turn(PICTURE, await _checked(conversation_id, address=phone))
 
 
 async def handle_fetch_group_info(
@@ -37,13 +36,7 @@ async def handle_fetch_group_info(
     case = await _checked(conversation_id, group_jid, instance_name, base_url)
     if GROUP in case.fresh:
         return
-    try:
-        await jobs.run(GROUP, case)
-    except NotNow as problem:
-        if not problem.turn:
-            raise
-        await asyncio.sleep(problem.seconds)
-        await jobs.run(GROUP, case, had_turn=True)
+    await _in_turn(GROUP, case)
 
 
 async def handle_fetch_contact_name(
@@ -52,6 +45,16 @@ async def handle_fetch_contact_name(
     """Learn the name a person gave themselves. Raises as `handle_fetch_group_info` does."""
     case = await _checked(conversation_id, phone, instance_name, base_url)
     await jobs.run(NAME, case)
+
+
+async def _in_turn(kind: str, case: Case) -> None:
+    try:
+        await jobs.run(kind, case)
+    except NotNow as problem:
+        if not problem.turn:
+            raise
+        await asyncio.sleep(problem.seconds)
+        await jobs.run(kind, case, had_turn=True)
 
 
 async def _checked(

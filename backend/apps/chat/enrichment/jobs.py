@@ -114,6 +114,8 @@ def told(kind: str, outcome: str) -> str:
 
 
 async def _picture(case: Case, had_turn: bool) -> str:
+    if not had_turn:
+        await _wait_for_turn(PICTURE, case.instance_id, settings.CHAT_PICTURE_SECONDS)
     async with evolution() as client:
         url = await client.fetch_profile_picture(case.ref, case.remote_jid)
     if (
@@ -155,7 +157,7 @@ async def _group(case: Case, had_turn: bool) -> str:
     if not case.is_group:
         raise GivenUp("not_a_group")
     if not had_turn:
-        await _wait_for_turn(case.instance_id)
+        await _wait_for_turn(GROUP, case.instance_id, settings.CHAT_GROUP_INFO_SECONDS)
     async with evolution() as client:
         card = await client.group_info(case.ref, case.remote_jid)
     changed = await call(lambda: facts.set_group(case.contact_id, card))
@@ -176,14 +178,12 @@ async def _copied(case: Case, url: str) -> bool:
         return False
 
 
-async def _wait_for_turn(instance_id: UUID) -> None:
-    """Raises NotNow when the instance was asked about a group a moment ago: the turn at that time is ours."""
-    interval = settings.CHAT_GROUP_INFO_SECONDS
+async def _wait_for_turn(kind: str, instance_id: UUID, interval: float) -> None:
+    """Raises NotNow when the instance was asked the same kind of thing a moment ago: the turn at that time is ours."""
     if not interval:
         return
-    queue = redis_queue.REDIS_QUEUE_FETCH_GROUP_INFO
     try:
-        wait = await redis_hands.next_turn(queue, str(instance_id), interval, _HORIZON_SECONDS)
+        wait = await redis_hands.next_turn(QUEUE_OF[kind], str(instance_id), interval, _HORIZON_SECONDS)
     except TROUBLE as error:  # nobody can tell the pace; what a caller does by hand may go on
         redis_queue.outage.failed(error)
         return
