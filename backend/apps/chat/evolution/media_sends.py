@@ -7,21 +7,18 @@ one kind of instance takes nothing else, unless it quotes, which a form cannot s
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import mimetypes
 import re
 from typing import Final
 
 from .client import EvolutionClient, InstanceRef, SendGate
-from .forms import Form, SentFile, SourceError, read_whole
+from .forms import FileForm, Form, InlineFile, SentFile
 from .jids import is_group, is_sendable
 from .verdicts import Outcome, Verdict
 from .wire import storable
 
 VOICE: Final = "voice"
 SILENT: Final = frozenset({"audio", VOICE})
-UNREADABLE: Final = Outcome(Verdict.NOT_SENT, "media_unreadable", wait=30, scope="media")
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -48,19 +45,13 @@ async def send_file(
         return Outcome(Verdict.NOT_SENT, "text_unsendable", permanent=True)
     endpoint = "sendWhatsAppAudio" if file.kind == VOICE else "sendMedia"
     said = {"number": number} if file.kind == VOICE else _described(number, file, caption)
-    to_group = is_group(number)
+    body: Form
     if file.size > inline_bytes or (file.kind == VOICE and not quoted_id):
-        form = Form(said, file, _ascii_name(file))
-        return await client.post_once(ref, "message", endpoint, form, gate, to_group=to_group)
-    try:
-        data = await asyncio.to_thread(read_whole, file)
-    except SourceError:
-        return UNREADABLE
-    content = base64.b64encode(data).decode()
-    payload: dict[str, object] = {**said, "audio" if file.kind == VOICE else "media": content}
-    if quoted_id:
-        payload["quoted"] = {"key": {"id": quoted_id}}
-    return await client.post_once(ref, "message", endpoint, payload, gate, to_group=to_group)
+        body = FileForm(said, file, _ascii_name(file))
+    else:
+        quoted = {"quoted": {"key": {"id": quoted_id}}} if quoted_id else {}
+        body = InlineFile({**said, **quoted}, file, "audio" if file.kind == VOICE else "media")
+    return await client.post_once(ref, "message", endpoint, body, gate, to_group=is_group(number))
 
 
 def _described(number: str, file: SentFile, caption: str) -> dict[str, str]:

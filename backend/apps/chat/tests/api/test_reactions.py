@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from apps.chat.delivery import effects
+from apps.chat.delivery import effects, evidence, policy
+from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.models import Delivery, Message, MessageReaction
 from apps.chat.tests.api.world import Team
-from apps.chat.tests.factories import accepted, not_sent, stepped, write
+from apps.chat.tests.factories import accepted, echo, not_sent, stepped, unclear, write
 
 State = Delivery.State
 LIKE, LOVE = "\U0001f44d", "\u2764\ufe0f"
@@ -205,3 +206,34 @@ def test_another_tenants_message_is_not_found(team: Team, others: Team) -> None:
     assert add(team, theirs).status_code == 404
     assert remove(team, theirs).status_code == 404
     assert reactions() == []
+
+
+def test_an_echo_proves_a_reaction_and_leaves_its_message_alone(team: Team) -> None:
+    asked = team.incoming()
+    add(team, asked)
+    step = stepped(team.conversation)
+    write(unclear(step))
+    delivery = Delivery.objects.select_related("instance", "conversation", "message").get(pk=step.id)
+    said = {"kind": "reaction", "text": None, "emoji": LIKE, "target_id": asked.provider_id}
+
+    bound = evidence.bind_echo(team.instance, [team.conversation.pk], echo(delivery, "3EB0DD", **said))
+
+    assert bound is evidence.Bound.ATTEMPT
+    delivery.refresh_from_db()
+    assert delivery.state == State.SENT
+    before = asked.provider_id
+    asked.refresh_from_db()
+    assert (asked.provider_id, asked.ack) == (before, 0)
+    again = evidence.bind_echo(team.instance, [team.conversation.pk], echo(delivery, "3EB0DD", **said))
+    assert again is evidence.Bound.ATTEMPT
+
+
+def test_an_answer_that_proves_a_reaction_is_decided_so(team: Team) -> None:
+    add(team, team.incoming())
+    step = stepped(team.conversation)
+
+    taken = policy.decide(step, Outcome(Verdict.ACCEPTED, "accepted", provider_id="3EB0EE"))
+    unsure = policy.decide(step, Outcome(Verdict.UNCLEAR, "read_timeout"))
+
+    assert (taken.prov, taken.message, taken.state) == ("3EB0EE", None, State.SENT)
+    assert (unsure.state, unsure.closed) == (State.QUEUED, 0), "twice shows nothing twice"

@@ -75,6 +75,32 @@ async def test_a_small_file_goes_as_base64_and_may_quote(
     }
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 2])
+async def test_an_inline_file_of_any_length_arrives_whole(
+    client: EvolutionClient, server: MisbehavingServer, size: int
+) -> None:
+    data = (BIG * 2)[:size]
+
+    class Dribbling(io.BytesIO):
+        def read(self, wanted: int | None = -1) -> bytes:
+            return super().read(min(wanted or 0, 100_001))
+
+    ref = InstanceRef("lab", server.url, "the-key")
+    sent = file(data, open=lambda: Dribbling(data))
+    outcome = await send_file(
+        client,
+        ref,
+        number=NUMBER,
+        file=sent,
+        caption='a"b',
+        quoted_id=None,
+        inline_bytes=CHUNK * 3,
+        gate=Gate(),
+    )
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert base64.b64decode(server.requests[0].json["media"]) == data
+
+
 async def test_a_large_file_is_streamed_as_a_form(client: EvolutionClient, server: MisbehavingServer) -> None:
     outcome = await send(client, server, file(BIG), caption="Segue")
     assert outcome.verdict is Verdict.ACCEPTED
