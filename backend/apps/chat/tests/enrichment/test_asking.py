@@ -10,13 +10,14 @@ import redis
 from django.db import transaction
 from django.utils import timezone
 
-from apps.chat import actions, redis_queue
+from apps.chat import actions, inbound, redis_queue
 from apps.chat.enrichment import asking
 from apps.chat.errors import NotFound, UnknownInstance
-from apps.chat.models import Contact, Conversation
+from apps.chat.models import Contact, Conversation, Message
 from apps.chat.redis_clients import sync_client
 from apps.chat.tasks import fetch_contact_name, fetch_group_info, fetch_profile_pic
 from apps.chat.tests.factories import make_conversation, make_instance
+from apps.chat.tests.inbound.conftest import SECRET, journalled, message_body
 
 KEY, URL = "a-very-secret-key", "http://evolution.test"
 
@@ -171,3 +172,27 @@ def test_a_failure_of_asking_never_breaks_what_came_before(
     instance = make_instance()
     conversation, is_new = actions.start_conversation(instance.tenant_id, "+55 11 99999-0000", instance)
     assert is_new and Conversation.objects.filter(pk=conversation.pk).exists()
+
+
+def test_a_customers_first_message_asks_and_is_stored_whatever_becomes_of_it(
+    items: redis.Redis, settings: Any
+) -> None:
+    """Once with Redis there, once without: the message is the same."""
+    instance = make_instance(webhook_secret=SECRET)
+    assert (
+        inbound.apply(journalled(instance, message_body("A1", jid="5511990000001@s.whatsapp.net")))
+        == "received"
+    )
+    assert waiting(items) == {"fetch_profile_pic": 1}, "its name came along"
+    assert (
+        inbound.apply(journalled(instance, message_body("A2", jid="5511990000001@s.whatsapp.net")))
+        == "received"
+    )
+    assert waiting(items) == {"fetch_profile_pic": 1}
+    settings.CHAT_QUEUE_REDIS_URL = "redis://127.0.0.1:1/2"
+    assert (
+        inbound.apply(journalled(instance, message_body("A3", jid="5511990000002@s.whatsapp.net")))
+        == "received"
+    )
+    assert Message.objects.count() == 3
+    redis_queue.outage._since = None

@@ -334,3 +334,12 @@ def test_nothing_of_a_person_is_logged(world: World, caplog: pytest.LogCaptureFi
     )
     for secret in (ANA, "Ana Test", world.server.api_key, "Lab Group"):
         assert secret not in said
+
+
+def test_pictures_of_one_instance_are_asked_for_in_turn(world: World, settings: Any) -> None:
+    settings.CHAT_PICTURE_SECONDS = 30
+    first, second = world.person(), world.person("5511990000002")
+    assert work(PICTURE, first) == "changed"
+    with pytest.raises(NotNow, match="paced"):
+        work(PICTURE, second)
+    assert async_to_sync(jobs.work)(PICTURE, {"conversation_id": str(second.pk)}, had_turn=True) == "changed"

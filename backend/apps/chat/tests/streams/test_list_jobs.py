@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import pytest
 import redis
+from alrea_sense.redis_url import with_database
+from testing import servers
 
 from apps.chat import list_loops, redis_hands, redis_queue
 from apps.chat.enrichment.errors import GivenUp, NotNow, TryAgain
@@ -430,3 +432,22 @@ async def test_redis_away_when_an_item_is_to_be_put_off(
     ask()
     async with running():
         await until(lambda: len(jobs.seen) == 3 and at_rest(items))
+
+
+async def test_an_outage_is_one_line_and_the_loop_lives(
+    jobs: Jobs, quick: Any, items: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    with servers.valkey() as server:
+        quick.CHAT_QUEUE_REDIS_URL = with_database(server.url, 2)
+        async with running():
+            first = ask()
+            await until(lambda: jobs.seen == [first])
+            server.kill()
+            await until(lambda: redis_queue.outage.down)
+            await asyncio.sleep(0.5)  # time for every part of the loop to notice
+            server.start()
+            await until(lambda: not redis_queue.outage.down)
+            second = ask()
+            await until(lambda: jobs.seen[-1] == second)
+    said = [record.getMessage() for record in caplog.records if record.name == "apps.chat.redis_queue"]
+    assert said == ["Redis (lists) is away", "Redis (lists) is back"]

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 
 from apps.chat import redis_streams as streams
 from apps.chat.evolution.client import EvolutionError
-from apps.chat.models import Conversation, Message
+from apps.chat.models import ContactJid, Conversation, Instance, Message
 from apps.chat.read_receipts import Problem, ReadReceipts
 from apps.chat.stream_consumer import MarkReadWorker
 from apps.chat.tests.factories import make_conversation, make_message
@@ -179,3 +179,58 @@ class TestReceipts:
         lanes.database = Away()  # type: ignore[assignment]
         problem = await ReadReceipts(lanes).send(uuid4(), [uuid4()])  # type: ignore[arg-type]
         assert problem is not None and not problem.permanent
+
+    async def test_those_read_with_one_press_go_along(self, lanes: Lanes) -> None:
+        conversation, messages = await sync_to_async(incoming)()
+        await sync_to_async(Message.objects.update)(read_at=messages[0].created_at)
+        lanes.client = evolution = Evolution()  # type: ignore[attr-defined]
+        await ReadReceipts(lanes).send(conversation.pk, [messages[1].pk])  # type: ignore[arg-type]
+        assert {key.id for key in evolution.keys} == {"IN1", "IN2"}
+
+    async def test_calls_and_notes_are_nobodys_messages(self, lanes: Lanes) -> None:
+        conversation, messages = await sync_to_async(incoming)()
+        await sync_to_async(Message.objects.filter(provider_id="IN1").update)(kind="call")
+        lanes.client = evolution = Evolution()  # type: ignore[attr-defined]
+        await ReadReceipts(lanes).send(conversation.pk, [m.pk for m in messages])  # type: ignore[arg-type]
+        assert [key.id for key in evolution.keys] == ["IN2"]
+
+    async def test_a_policy_of_never_tells_nothing(self, lanes: Lanes) -> None:
+        conversation, messages = await sync_to_async(incoming)()
+        await sync_to_async(Instance.objects.update)(read_receipts="never")
+        lanes.client = evolution = Evolution()  # type: ignore[attr-defined]
+        assert await ReadReceipts(lanes).send(conversation.pk, [messages[0].pk]) is None  # type: ignore[arg-type]
+        assert evolution.keys == []
+
+    async def test_on_reply_waits_for_the_answer_and_tells_what_it_answers(self, lanes: Lanes) -> None:
+        conversation, messages = await sync_to_async(incoming)()
+        await sync_to_async(Instance.objects.update)(read_receipts="on_reply")
+        await sync_to_async(Message.objects.filter(direction="incoming").update)(
+            read_at=messages[0].created_at
+        )
+        await sync_to_async(Message.objects.filter(provider_id="OURS").delete)()
+        lanes.client = evolution = Evolution()  # type: ignore[attr-defined]
+        receipts = ReadReceipts(lanes)  # type: ignore[arg-type]
+        assert await receipts.send(conversation.pk, [messages[0].pk]) is None
+        assert evolution.keys == []
+        answer = await sync_to_async(make_message)(conversation, provider_id="ANSWER")
+        assert await receipts.send(conversation.pk, [answer.pk]) is None
+        assert {key.id for key in evolution.keys} == {"IN1", "IN2"}
+
+    async def test_a_lid_is_told_by_its_number_and_shows_when_there_is_none(self, lanes: Lanes) -> None:
+        conversation, messages = await sync_to_async(incoming)()
+        lid, phone = "111111111111111@lid", "5511990000001@s.whatsapp.net"
+        await sync_to_async(Conversation.objects.filter(pk=conversation.pk).update)(remote_jid=lid)
+        lanes.client = evolution = Evolution()  # type: ignore[attr-defined]
+        receipts = ReadReceipts(lanes)  # type: ignore[arg-type]
+        await sync_to_async(ContactJid.objects.filter(contact_id=conversation.contact_id).delete)()
+        assert await receipts.send(conversation.pk, [messages[0].pk]) is None
+        assert evolution.keys == []
+        row = await Instance.objects.aget(pk=conversation.instance_id)
+        assert (row.receipt_reason, row.receipt_failed_at is not None) == ("receipt_needs_number", True)
+        await ContactJid.objects.acreate(
+            tenant_id=conversation.tenant_id, contact_id=conversation.contact_id, key=phone, jid=phone
+        )
+        assert await receipts.send(conversation.pk, [messages[0].pk]) is None
+        assert [key.remote_jid for key in evolution.keys] == [phone]
+        row = await Instance.objects.aget(pk=conversation.instance_id)
+        assert (row.receipt_reason, row.receipt_failed_at) == ("", None)
