@@ -88,7 +88,9 @@ class Engine:
         await self._patiently("register", self.presence.register)
         read = settings.CHAT_SEND_TIMEOUT_SECONDS
         total = (read + settings.CHAT_SEND_LEASE_SECONDS) / 2
-        self.client = EvolutionClient(timeouts=Timeouts(read=read, send_total=total))
+        self.client = EvolutionClient(
+            timeouts=Timeouts(read=read, send_total=total), transport=settings.CHAT_HTTP_TRANSPORT
+        )
         self._judge = Judge(self.database, self.client)
         self._watchdog = Watchdog(self.database, self.client)
         self.resolver = Resolver(self.database, self.client, lambda: self.presence.id, self.add_lane)

@@ -1,11 +1,8 @@
-"""The one place that speaks HTTP to Evolution, and the only importer of httpx.
+"""The one place that speaks HTTP to Evolution.
 
-A send is one POST, never repeated here: no retries, no redirects. httpcore's trace tells the last instant
-before bytes leave, where the caller's gate is asked, and afterwards whether they left; that alone separates
-"not sent" from "maybe". Read in httpcore 1.0.9 (`_async/http11.py`, `_async/connection_pool.py`): an
-exception raised by the trace hook before the head or the body is written runs into `_response_closed`, which
-closes a connection whose request is not complete, so the pool never reuses it; and the pool sends again only
-on `ConnectionNotAvailable`, which is raised before anything is written.
+A send is one POST, never repeated here: no retries, no redirects. The trace tells the last instant before bytes
+leave, where the caller's gate is asked, and afterwards whether they left; that alone separates "not sent" from
+"maybe". The transport is chosen by name (`transports`); requests and answers are httpx's either way.
 """
 
 import asyncio
@@ -13,10 +10,8 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import httpx
@@ -24,12 +19,12 @@ import httpx
 from . import queries
 from .errors import EvolutionError, SendCancelled
 from .forms import Form, SourceError
-from .idle import IdleStacks
 from .instance import InstanceRef, Limits, SendGate, Timeouts
 from .jids import is_group, is_sendable
 from .outcomes import classify_answer, classify_transport_error
 from .queries import FindResult, GroupInfo, MessageKey, NumberCheck
 from .retry_after import seconds_to_wait
+from .transports import BODY_LEAVES, HEAD_LEAVES, TRANSPORTS
 from .verdicts import Outcome, Verdict
 from .wire import mapping_of, storable, word_of
 
@@ -50,8 +45,6 @@ _SEND_BODY_CAP: Final = 1 << 20
 _QUERY_BODY_CAP: Final = 32 << 20
 _MEDIA: Final = "getBase64FromMediaMessage"
 _MEDIA_CHUNK: Final = 1 << 18
-_HEAD_LEAVES: Final = "http11.send_request_headers.started"
-_BODY_LEAVES: Final = "http11.send_request_body.started"
 # Everything httpx, TLS and the event loop raise for a call that did not work; defects of ours pass through.
 _CALL_FAILURES: Final = (
     httpx.HTTPError,
@@ -84,11 +77,11 @@ class _Watch:
         self._gate, self._streamed = gate, streamed
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
-        if event not in (_HEAD_LEAVES, _BODY_LEAVES):
+        if event not in (HEAD_LEAVES, BODY_LEAVES):
             return
         if not self._gate.may_send():
             raise _FencedError
-        self.bytes_left = event == _BODY_LEAVES and not self._streamed
+        self.bytes_left = event == BODY_LEAVES and not self._streamed
 
     def before_end(self) -> None:
         """Asked before the end of a streamed body leaves: what was written until here is no request yet."""
@@ -97,95 +90,17 @@ class _Watch:
         self.bytes_left = True
 
 
-class _Connections(httpx.AsyncBaseTransport):
-    """One httpcore pool of a single connection for each call in flight, kept and reused while fresh.
-
-    httpcore looks at every connection of a pool twice for every request: 1 ms of CPU for a call alone, 4 ms
-    with 32 in flight and 13 ms with 128 were measured. How many there are at most is the slots' business.
-    """
-
-    def __init__(self, keepalive_expiry: float) -> None:
-        self._tls = httpx.create_ssl_context(trust_env=False)
-        self._limits = httpx.Limits(max_connections=1, keepalive_expiry=keepalive_expiry)
-        self._idle: IdleStacks[httpx.AsyncHTTPTransport] = IdleStacks(keepalive_expiry)
-        self._open: set[httpx.AsyncHTTPTransport] = set()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        place = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-        connection = self._idle.take(place) or self._new()
-        try:
-            response = await connection.handle_async_request(request)
-        except BaseException:
-            await self._close(connection)
-            raise
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        give_back, drop = partial(self._give_back, place, connection), partial(self._close, connection)
-        response.stream = _Lent(stream, give_back, drop)
-        return response
-
-    async def aclose(self) -> None:
-        for connection in list(self._open):
-            await self._close(connection)
-
-    def _new(self) -> httpx.AsyncHTTPTransport:
-        connection = httpx.AsyncHTTPTransport(
-            verify=self._tls, http2=False, retries=0, trust_env=False, limits=self._limits
-        )
-        self._open.add(connection)
-        return connection
-
-    async def _give_back(self, place: str, connection: httpx.AsyncHTTPTransport) -> None:
-        self._idle.put(place, connection)
-        while expired := self._idle.pop_expired():
-            await self._close(expired)
-
-    async def _close(self, connection: httpx.AsyncHTTPTransport) -> None:
-        self._open.discard(connection)
-        await connection.aclose()
-
-
-class _Lent(httpx.AsyncByteStream):
-    """A response body that gives its connection back once closed, or drops it when closing went wrong."""
-
-    def __init__(
-        self,
-        stream: httpx.AsyncByteStream,
-        give_back: Callable[[], Awaitable[None]],
-        drop: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._stream = stream
-        self._give_back = give_back
-        self._drop = drop
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            yield part
-
-    async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        except BaseException:
-            await self._drop()
-            raise
-        await self._give_back()
-
-
 class EvolutionClient:
     """Calls Evolution over one connection pool: one per process and event loop, closed at the end."""
 
-    def __init__(self, *, limits: Limits | None = None, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, *, limits: Limits | None = None, timeouts: Timeouts | None = None, transport: str = "native"
+    ) -> None:
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._http = httpx.AsyncClient(
-            transport=_Connections(self._limits.keepalive_expiry),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            cookies=CookieJar(
-                DefaultCookiePolicy(allowed_domains=())
-            ),  # one instance's must not reach another
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._http: httpx.AsyncBaseTransport = TRANSPORTS[transport](self._limits.keepalive_expiry)
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,6 +112,7 @@ class EvolutionClient:
 
     async def aclose(self) -> None:
         """Close the pool; calls under way end as transport errors."""
+        self._closed = True
         await self._http.aclose()
 
     async def send_text(
@@ -275,7 +191,7 @@ class EvolutionClient:
         try:
             async with asyncio.timeout(self._timeouts.media), self._slot(ref):
                 request = self._request(ref, "POST", "chat", _MEDIA, payload, self._timeouts.read)
-                response = await self._http.send(request, stream=True)
+                response = await self._http.handle_async_request(request)
                 try:
                     if response.status_code not in (200, 201):
                         body = _parse(await _read_capped(response, _SEND_BODY_CAP))
@@ -401,7 +317,9 @@ class EvolutionClient:
         params: Mapping[str, str] | None = None,
         watch: _Watch | None = None,
     ) -> httpx.Request:
-        headers = {"apikey": ref.api_key}
+        if self._closed:
+            raise RuntimeError("this client is closed")
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "apikey": ref.api_key}
         content: bytes | AsyncIterator[bytes] | None = None
         if isinstance(payload, Form) and watch is not None:
             headers |= {"Content-Type": payload.content_type, "Content-Length": str(payload.length)}
@@ -409,27 +327,27 @@ class EvolutionClient:
         elif payload is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        return self._http.build_request(
+        return httpx.Request(
             method,
             ref.url(group, endpoint),
             params=params,
             headers=headers,
             content=content,
-            timeout=self._timeout(read),
+            extensions={"timeout": self._timeout(read)},
         )
 
     async def _exchange(self, request: httpx.Request, cap: int) -> tuple[int, object, float | None]:
         """Send and read at most `cap` bytes; return status, parsed body (None: no JSON) and Retry-After."""
-        response = await self._http.send(request, stream=True)
+        response = await self._http.handle_async_request(request)
         try:
             raw = await _read_capped(response, cap)
         finally:
             await response.aclose()
         return response.status_code, _parse(raw), seconds_to_wait(response.headers.get("Retry-After"))
 
-    def _timeout(self, read: float) -> httpx.Timeout:
+    def _timeout(self, read: float) -> dict[str, float]:
         times = self._timeouts
-        return httpx.Timeout(connect=times.connect, read=read, write=times.write, pool=times.slot)
+        return {"connect": times.connect, "read": read, "write": times.write, "pool": times.slot}
 
 
 def _refusal(number: str, text: str) -> Outcome | None:
