@@ -70,7 +70,7 @@ class World:
         self.seed = seed
         self._stack = contextlib.ExitStack()
         self._workers = 0
-        self.workers: list[servers.StreamWorker] = []
+        self.workers: list[servers.Process] = []
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:

@@ -5,4 +5,13 @@ from __future__ import annotations
 
 def load() -> None:
     """Fill the registry."""
-    from drill.scenarios import clocks, databases, instances, people, provider, redis, workers  # noqa: F401
+    from drill.scenarios import (  # noqa: F401
+        clocks,
+        databases,
+        instances,
+        lists,
+        people,
+        provider,
+        redis,
+        workers,
+    )

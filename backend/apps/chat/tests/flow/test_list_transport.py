@@ -6,9 +6,7 @@ docs/rollback.md tells people to do what `test_there_and_back` does.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +14,7 @@ import pytest
 import redis
 from alrea_sense.redis_url import with_database
 from testing import servers
+from testing.lists import ListWorker
 from testing.waiting import eventually
 
 from apps.chat import redis_queue
@@ -25,23 +24,6 @@ from apps.chat.tests.flow.world import CLEAN, World, build, spread
 ANA = "5511990000001"
 FETCH = "chat/fetchProfilePictureUrl"
 QUICK_TO_DIE = {"CHAT_HEARTBEAT_SECONDS": "0.3", "CHAT_HEARTBEAT_DEAD_SECONDS": "1.5"}
-
-
-class ListWorker(servers.Process):
-    """`manage.py start_chat_consumer`; ready when its log says so."""
-
-    def __init__(self, directory: Path, env: Mapping[str, str], *queues: str) -> None:
-        args = [
-            sys.executable,
-            "manage.py",
-            "start_chat_consumer",
-            *(["--queues", *queues] if queues else []),
-        ]
-        log, full = directory / "lists.log", servers.environment(env)
-        super().__init__("lists", args, log=log, cwd=servers.BACKEND, env=full, grace=35)
-
-    def ready(self) -> bool:
-        return "list consumers ready" in self.output()
 
 
 @contextlib.contextmanager
