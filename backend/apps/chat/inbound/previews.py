@@ -18,10 +18,15 @@ def preview_again(conversation: Conversation) -> None:
         Message.objects.filter(conversation=conversation)
         .exclude(kind="note")
         .order_by("-sort_at", "-id")
-        .values_list("content")
+        .values_list("content", "kind")
         .first()
     )
-    preview = preview_of(latest[0]) if latest else ""
+    preview = preview_of(_shown(*latest)) if latest else ""
     if preview != conversation.last_message_preview:
         conversation.last_message_preview = preview
         conversation.save(update_fields=["last_message_preview"])
+
+
+def _shown(content: str, kind: str) -> str:
+    """A file that we sent without a caption has no words; what came in has its stub for that already."""
+    return content or ("" if kind == "text" else f"[{kind}]")

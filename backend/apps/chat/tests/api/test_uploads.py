@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 
 from apps.chat import uploads
 from apps.chat.evolution.fingerprint import fingerprint
+from apps.chat.inbound.previews import preview_again
 from apps.chat.media import ffmpeg, store
 from apps.chat.models import Delivery, Message, MessageAttachment
 from apps.chat.tests.api.world import Team
@@ -170,6 +171,16 @@ def test_the_words_go_with_the_first_of_several_files(team: Team) -> None:
     lane = Delivery.objects.order_by("seq")
     assert [(one.seq, one.kind) for one in lane] == [(n, Delivery.Kind.MEDIA) for n in (1, 2, 3)]
     assert lane[1].fingerprint == fingerprint("media", mediatype="document", file_name="orcamento.pdf")
+
+
+def test_a_file_without_words_shows_in_the_list_as_its_kind(team: Team) -> None:
+    send(team, uploaded(team, png(), "a.png"))
+    team.conversation.refresh_from_db()
+    assert team.conversation.last_message_preview == "[image]"
+
+    team.conversation.last_message_preview = "stale"
+    preview_again(team.conversation)
+    assert team.conversation.last_message_preview == "[image]"
 
 
 def test_the_same_request_again_answers_the_same_messages(team: Team) -> None:

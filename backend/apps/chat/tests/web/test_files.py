@@ -50,6 +50,7 @@ async def test_chosen_files_are_uploaded_and_sent_with_a_caption(inbox: Inbox) -
     await expect(bubbles.last.locator(".document")).to_contain_text("orçamento.pdf")
     await expect(bubbles.last.locator(".document")).to_contain_text("PDF · 4 kB")
     await expect(page.locator(".chosen")).to_have_count(0)
+    await expect(page.locator("a.row .row-preview")).to_have_text("Documento")
     (posted,) = inbox.stub.posted("/messages/")
     assert [inbox.stub.attachments[pk]["file_name"] for pk in posted["attachments"]] == [
         "praia.jpg",

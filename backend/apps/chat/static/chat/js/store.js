@@ -190,13 +190,16 @@ const eventReducers = {
   message_deleted: applyMessageEvent,
 };
 
+/** The words of a message, or what the server's lists say of one that has none: "[image]". */
+const stubOf = ({ content, kind }) => content || (kind && kind !== "text" ? `[${kind}]` : content);
+
 /** What the list needs from a message whose event brought no conversation along. */
 function bumped(state, id, message) {
   const row = state.conversations[id];
   if (!row || !message || state.messages[message.id]) return state;
   const unread = (row.unread_count ?? 0) + (message.direction === "incoming" ? 1 : 0);
   return patchConversation(state, id, {
-    unread_count: unread, last_message_at: message.created_at ?? row.last_message_at, last_message_preview: message.content ?? row.last_message_preview,
+    unread_count: unread, last_message_at: message.created_at ?? row.last_message_at, last_message_preview: stubOf(message) ?? row.last_message_preview,
   });
 }
 
