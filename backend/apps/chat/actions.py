@@ -19,7 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.chat import contacts, tasks
+from apps.chat import contacts, read_policy, tasks
 from apps.chat.delivery import dead_letters, passport, person, stale
 from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
 from apps.chat.enrichment import asking
@@ -169,6 +169,8 @@ def touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
 def sent_off(message: Message, delivery: Delivery, files: Sequence[MessageAttachment] = ()) -> None:
     """Once a message is committed: wake its lane, tell the browsers."""
     tasks.send_message_to_evolution.delay(message.pk, message.conversation_id, message.instance_id)
+    if read_policy.policy_of(message.instance_id) == read_policy.Policy.ON_REPLY:
+        tasks.enqueue_mark_as_read(message.conversation_id, message.pk)
     publish(message.tenant_id, events.message_received(message, delivery, files))
 
 

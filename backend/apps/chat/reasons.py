@@ -84,6 +84,10 @@ _OF_THE_ENGINE: Final[dict[str, tuple[str, str]]] = {
         "The number was removed from Evolution. Connect it again, or discard the message.",
         "O número foi removido da Evolution. Conecte-o de novo ou descarte a mensagem.",
     ),
+    "receipt_needs_number": (
+        "WhatsApp hides this customer's number, so they cannot be told that they were read.",
+        "O WhatsApp oculta o número deste cliente, por isso não dá para avisar que a mensagem foi lida.",
+    ),
     "number_rechecked": (
         "WhatsApp did not find the number; it knows it in another spelling. It is tried once more.",
         "O WhatsApp não achou o número, mas o conhece com outra grafia. Será tentado mais uma vez.",

@@ -14,7 +14,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions, instance_office
+from apps.chat import actions, instance_office, read_policy
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.pagination import page
@@ -62,6 +62,7 @@ class InstanceViews(ChatViews):
         row = self._administered(pk)
         row.read_receipts = checked(schemas.InstanceChange, request.data)["read_receipts"]
         row.save(update_fields=["read_receipts"])
+        read_policy.forget()
         return self.retrieve(request, pk)
 
     @extend_schema(request=schemas.InstanceConnect, responses=schemas.Pairing)

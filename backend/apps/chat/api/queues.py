@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import BooleanField, ExpressionWrapper, Q
@@ -17,6 +18,7 @@ from rest_framework.response import Response
 from apps.chat import media_queue, redis_queue, redis_streams
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
+from apps.chat.api.instance_alerts import instance_alerts
 from apps.chat.errors import QueueAway
 from apps.chat.models import MessageAttachment, Worker
 from apps.chat.realtime.shapes import stamp
@@ -32,23 +34,27 @@ Json = dict[str, Any]
 
 
 class QueueViews(ChatViews):
-    """Queues of the whole server: lengths only, nothing of any tenant."""
+    """Queues of the whole server: lengths only. Of the tenants' numbers the caller's own alone."""
 
     @extend_schema(responses=schemas.QueuesStatus)
     def status(self, request: Request) -> Response:
         """Lists, streams, workers and alerts. Redis being away is an alert, not an error."""
-        return Response(status())
+        return Response(status(self.tenants))
 
 
-def status() -> Json:
-    """The answer of `reactions/queues/status/`."""
+def status(tenants: Collection[UUID] = ()) -> Json:
+    """The answer of `reactions/queues/status/`, with alerts about these tenants' numbers."""
     metrics, streams, workers, media = _lists(), _streams(), alive_workers(), media_metrics()
     return {
         "metrics": metrics,
         "stream_metrics": streams,
         "media_metrics": media,
         "workers": workers,
-        "alerts": [*_alerts(metrics, streams, workers), *_media_alerts(media)],
+        "alerts": [
+            *_alerts(metrics, streams, workers),
+            *_media_alerts(media),
+            *instance_alerts(tenants),
+        ],
         "timestamp": stamp(timezone.now()),
     }
 

@@ -57,12 +57,13 @@ def _call(row: WebhookEvent, event: CallEvent) -> str:
     known = Message.objects.filter(instance_id=row.instance_id, provider_id=provider_id).first()
     message = known or _note(row, conversation, CALL, provider_id, at)
     message.author_jid = event.caller[:128] if jids.is_group(event.chat) else ""
-    before = _outcome(message)
+    was_unread = known is not None and message.read_at is None
     seen = sorted({*_moments(message), event.status})
     message.details = {"call": {"moments": seen, "outcome": _outcome_of(seen), "video": event.video}}
     message.sort_at = min(at, message.sort_at)
+    _set_read(message, is_new=known is None)
+    conversation.unread_count = max(0, conversation.unread_count + (message.read_at is None) - was_unread)
     message.save()
-    _count_call(conversation, message, before)
     _show(conversation, message, is_new=is_new, is_news=known is None)
     return f"call {_outcome(message)}"
 
@@ -82,11 +83,12 @@ def _outcome_of(moments: Sequence[str]) -> str:
     return "ringing"
 
 
-def _count_call(conversation: Conversation, message: Message, before: str) -> None:
-    if message.read_at is not None:
-        return
-    step = (_outcome(message) == MISSED) - (before == MISSED)
-    conversation.unread_count = max(0, conversation.unread_count + step)
+def _set_read(message: Message, *, is_new: bool) -> None:
+    """Only a missed call waits to be seen. What was not for a person to see is read since it came."""
+    if _outcome(message) != MISSED:
+        message.read_at = message.read_at or message.created_at
+    elif is_new or message.read_at == message.created_at:
+        message.read_at = None
 
 
 def participants_changed(row: WebhookEvent, event: ParticipantsEvent) -> str:
