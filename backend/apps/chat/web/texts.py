@@ -20,6 +20,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "no_team": "Sua conta ainda não faz parte de uma equipe. Peça a quem administra que inclua você.",
         "logout": "Sair",
         "loading": "Abrindo a caixa de entrada",
+        "ops_title": "Operação",
+        "ops_loading": "Abrindo a página de operação",
+        "ops_needs_script": "Esta página precisa de JavaScript. Ative-o neste navegador e recarregue.",
     },
     "en": {
         "html_lang": "en",
@@ -36,6 +39,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "no_team": "Your account is not part of a team yet. Ask your administrator to add you.",
         "logout": "Sign out",
         "loading": "Opening the inbox",
+        "ops_title": "Operations",
+        "ops_loading": "Opening the operations page",
+        "ops_needs_script": "This page needs JavaScript. Turn it on in this browser and reload.",
     },
 }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,10 +16,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 
 from apps.chat.web.forms import LoginForm
+from apps.chat.web.modules import modules_of
 from apps.chat.web.texts import LANGUAGES, TEXTS, language_key
 from apps.tenancy.models import Tenant, User
 
-STATIC = Path(__file__).resolve().parent.parent / "static"
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
 COOKIE_SECONDS = 365 * 24 * 3600
@@ -34,11 +32,9 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
     return {"t": TEXTS[key], "lang": key, "theme": theme if theme in THEMES else ""}
 
 
-@lru_cache(maxsize=1)
 def page_modules() -> list[str]:
-    """The inbox's modules as static names: told up front, they load side by side, not one after another."""
-    files = [*STATIC.glob("chat/vendor/*.js"), *STATIC.glob("chat/js/**/*.js")]
-    return sorted(str(path.relative_to(STATIC)) for path in files)
+    """The inbox's modules as static names."""
+    return modules_of("chat/js/main.js")
 
 
 def boot_data(user: User, tenants: list[Tenant], tenant: Tenant, lang: str) -> dict[str, Any]:
