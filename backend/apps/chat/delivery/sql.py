@@ -131,7 +131,8 @@ WITH due AS MATERIALIZED (
 )
 UPDATE chat_delivery d SET sweep_at = CASE
     WHEN d.wake_at > statement_timestamp() THEN d.wake_at
-    WHEN EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = d.conversation_id AND e.live AND e.seq < d.seq)
+    WHEN d.state = 3  -- a person's decision sets the alarm itself
+      OR EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = d.conversation_id AND e.live AND e.seq < d.seq)
     THEN clock_timestamp() + interval '5 min'
     ELSE clock_timestamp() + %(again)s * interval '1 s' END
 FROM due WHERE d.id = due.id
@@ -283,7 +284,8 @@ JOIN chat_evidence e ON e.instance_id = d.instance_id AND e.provider_id = x.prov
     sweep=f"""
 UPDATE chat_delivery SET sweep_at = CASE
     WHEN wake_at > {_NOW} THEN wake_at
-    WHEN EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = chat_delivery.conversation_id AND e.live
+    WHEN state = 3
+      OR EXISTS (SELECT 1 FROM chat_delivery e WHERE e.conversation_id = chat_delivery.conversation_id AND e.live
                  AND e.seq < chat_delivery.seq)
     THEN {_in("300")}
     ELSE {_in("%(again)s")} END

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from apps.chat.delivery import lane
+from apps.chat.delivery import lane, person
 from apps.chat.models import Conversation, Delivery, Worker
 from apps.chat.tests.factories import (
     accepted,
@@ -150,6 +150,15 @@ def test_a_row_not_yet_due_is_not_claimed(conversation: Conversation) -> None:
 
 
 # --- the sweeper's alarms -------------------------------------------------------------------------
+
+
+def test_a_held_head_is_looked_at_seldom_until_somebody_decides(conversation: Conversation) -> None:
+    head = queue(conversation, state=State.HELD)
+    due_now()
+    lane.sweep(10)
+    assert 290 < seconds_ahead(head.pk, "sweep_at") <= 300
+    person.release(head.message_id, head.tenant_id, send=True)
+    assert seconds_ahead(head.pk, "sweep_at") <= 0
 
 
 def test_a_due_head_is_found_once_and_its_alarm_set_anew(conversation: Conversation) -> None:
