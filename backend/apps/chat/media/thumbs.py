@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 EDGE: Final = 480
 QUALITY: Final = 78
 # What must be decoded whole takes four bytes a pixel; a baseline JPEG is decoded at an eighth of its size.
-MOST_WHOLE_PIXELS: Final = 25_000_000
+MOST_WHOLE_PIXELS: Final = 16_000_000
 _FORMATS: Final = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",

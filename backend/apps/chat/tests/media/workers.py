@@ -95,3 +95,32 @@ def statuses() -> dict[str, int]:
     for status in MessageAttachment.objects.values_list("status", flat=True):
         found[status] = found.get(status, 0) + 1
     return found
+
+
+def resident_mb(pid: int) -> float:
+    """The resident memory of a process, 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0.0
+    line = next((line for line in text.splitlines() if line.startswith("VmRSS")), "VmRSS: 0 kB")
+    return int(line.split()[1]) / 1024
+
+
+class Peak:
+    """The most resident memory a process had, looked at twenty times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._most, self._stop = pid, 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.05):
+            self._most = max(self._most, resident_mb(self._pid))
+
+    def stop(self) -> float:
+        """End; the most seen, in MB."""
+        self._stop.set()
+        self._thread.join()
+        return self._most
