@@ -122,7 +122,10 @@ def _reactions(instance: Instance) -> Iterator[list[Any]]:
 
 def _evidence(instance: Instance) -> Iterator[list[Any]]:
     for row in Evidence.objects.filter(instance=instance).iterator(_CHUNK):
-        yield [row.provider_id, row.ack, row.ack_error, json.dumps(row.record, sort_keys=True)]
+        record = dict(row.record or {})
+        if record.get("deleted_at"):
+            record["deleted_at"] = True  # the time of receipt, for WhatsApp tells none
+        yield [row.provider_id, row.ack, row.ack_error, json.dumps(record, sort_keys=True)]
 
 
 def _second(at: datetime) -> str:
