@@ -13,7 +13,17 @@ import time
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-STEPS = ("read", "step", "bytes_out", "answer", "finalize", "ack", "media_half", "media_fetched", "media_stored")
+STEPS = (
+    "read",
+    "step",
+    "bytes_out",
+    "answer",
+    "finalize",
+    "ack",
+    "media_half",
+    "media_fetched",
+    "media_stored",
+)
 logger = logging.getLogger(__name__)
 
 
