@@ -5,7 +5,7 @@ Never a credential in an answer, but for one: the QR code that an administrator 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Count, Q
@@ -34,12 +34,12 @@ class InstanceViews(ChatViews):
         """The numbers of the caller's tenants."""
         found = page(request, self._rows(), "created_at", newest_first=False, id_type=UUID)
         waiting = _waiting([row.pk for row in found.rows])
-        return Response(found.answer(lambda row: _shape(row, waiting.get(row.pk, (0, 0)))))
+        return Response(found.answer(lambda row: _shape(row, waiting.get(row.pk, _NOTHING))))
 
     @extend_schema(responses=schemas.Instance)
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """One number."""
-        return Response(_shape(self._one(pk), _waiting([pk]).get(pk, (0, 0))))
+        return Response(_shape(self._one(pk), _waiting([pk]).get(pk, _NOTHING)))
 
     @extend_schema(request=schemas.Release, responses=schemas.ReleasedStale)
     def release_stale(self, request: Request, pk: UUID) -> Response:
@@ -54,7 +54,7 @@ class InstanceViews(ChatViews):
         wanted = checked(schemas.InstanceCreate, request.data)
         tenant_id = self._tenant_to_administer(wanted.get("tenant"))
         made, standing = instance_office.create(tenant_id, wanted["name"], wanted.get("number") or "")
-        return Response({**_shape(made, (0, 0)), "webhook": _standing(standing)}, status=201)
+        return Response({**_shape(made, _NOTHING), "webhook": _standing(standing)}, status=201)
 
     @extend_schema(request=schemas.InstanceChange, responses=schemas.Instance)
     def change(self, request: Request, pk: UUID) -> Response:
@@ -138,12 +138,27 @@ class InstanceViews(ChatViews):
         return Instance.objects.filter(tenant_id__in=self.tenants).defer("api_key", "webhook_secret", "qr")
 
 
-def _waiting(ids: list[UUID]) -> dict[UUID, tuple[int, int]]:
-    """Per instance: what has not left yet, and how much of it is stale."""
+class _Waiting(NamedTuple):
+    """What has not left yet; how much of it a person must decide about; how much of that is only too old."""
+
+    live: int
+    held: int
+    stale: int
+
+
+_NOTHING = _Waiting(0, 0, 0)
+
+
+def _waiting(ids: list[UUID]) -> dict[UUID, _Waiting]:
+    """Per instance with anything live."""
     live = Delivery.objects.filter(instance_id__in=ids, live=True).order_by()
-    stale = Q(state=Delivery.State.HELD, reason="stale")
-    rows = live.values_list("instance_id").annotate(all=Count("id"), stale=Count("id", filter=stale))
-    return {pk: (count, old) for pk, count, old in rows}
+    held = Q(state=Delivery.State.HELD)
+    stale = held & Q(reason="stale")
+    counts = (Count("id"), Count("id", filter=held), Count("id", filter=stale))
+    rows = live.values("instance_id").annotate(live_rows=counts[0], held_rows=counts[1], stale_rows=counts[2])
+    return {
+        row["instance_id"]: _Waiting(row["live_rows"], row["held_rows"], row["stale_rows"]) for row in rows
+    }
 
 
 def _standing(registration: Registration) -> dict[str, Any]:
@@ -156,7 +171,7 @@ def _pairing(pairing: instance_office.Pairing) -> dict[str, Any]:
     return {"state": pairing.state, "qr_code": shown, "recreated": pairing.recreated}
 
 
-def _shape(row: Instance, waiting: tuple[int, int]) -> dict[str, Any]:
+def _shape(row: Instance, waiting: _Waiting) -> dict[str, Any]:
     return {
         "id": str(row.pk),
         "name": row.name,
@@ -166,8 +181,11 @@ def _shape(row: Instance, waiting: tuple[int, int]) -> dict[str, Any]:
         "gate": Instance.Gate(row.gate).name.lower(),
         "gate_reason": row.gate_reason,
         "gate_since": stamp(row.gate_since),
-        "waiting": waiting[0],
-        "stale": waiting[1],
+        "next_probe_at": stamp(row.probe_at) if row.gate == Instance.Gate.PARKED else None,
+        "throttled_at": stamp(row.throttled_at),
+        "waiting": waiting.live,
+        "held": waiting.held,
+        "stale": waiting.stale,
         "read_receipts": row.read_receipts,
         "receipt_failed_at": stamp(row.receipt_failed_at),
         "receipt_reason": row.receipt_reason,

@@ -276,7 +276,14 @@ class Instance(ConversationInstance):
     gate = serializers.ChoiceField(choices=["open", "parked", "frozen"])
     gate_reason = serializers.CharField()
     gate_since = serializers.DateTimeField(allow_null=True)
+    next_probe_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a parked number is looked at again, at the earliest."
+    )
+    throttled_at = serializers.DateTimeField(
+        allow_null=True, help_text="When WhatsApp last asked it to slow down; it is slower for a while after."
+    )
     waiting = serializers.IntegerField(help_text="Messages that have not left yet.")
+    held = serializers.IntegerField(help_text="Those of them that wait for a person's decision.")
     stale = serializers.IntegerField(help_text="Those of them that are held because they grew too old.")
     read_receipts = serializers.ChoiceField(choices=["never", "on_open", "on_reply"])
     receipt_failed_at = serializers.DateTimeField(
