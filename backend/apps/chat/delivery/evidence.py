@@ -13,16 +13,16 @@ from enum import Enum
 from typing import Final as Constant
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet, Subquery
 
 from apps.chat.delivery import cold, dead_letters, gate, lane
 from apps.chat.delivery.lane import Final
+from apps.chat.delivery.settle import longest_settle_seconds
 from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
-from apps.chat.evolution.fingerprint import fingerprint_of_record
+from apps.chat.evolution.fingerprint import MEDIA_KINDS, fingerprint_of_record
 from apps.chat.models import Ack, Attempt, ContactJid, Conversation, Delivery, Evidence, Instance, Message
 from apps.chat.rows import insert
 
@@ -100,7 +100,7 @@ def _is_bound(instance_id: UUID, provider_id: str) -> bool:
 def _window(event: MessageEvent) -> tuple[datetime, datetime]:
     """The step times an attempt may have had to be what this event tells of: T9's window, seen from the other end."""
     at = datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else datetime.now(UTC)
-    reach = timedelta(seconds=settings.CHAT_SEND_SETTLE_SECONDS)
+    reach = timedelta(seconds=longest_settle_seconds(is_file=event.kind in MEDIA_KINDS))
     return at - reach - CLOCK_MARGIN, at + CLOCK_MARGIN
 
 

@@ -24,6 +24,7 @@ from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
 from apps.chat.delivery.passport import write
+from apps.chat.delivery.settle import settle_seconds
 from apps.chat.delivery.sql import DOUBTS
 from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
@@ -56,17 +57,21 @@ class Case:
     canary_id: str | None
     canary_at: datetime | None
     canary_here: bool
+    settle: float = 0.0
 
     @property
     def settled(self) -> bool:
         """Could nothing of the open attempts happen any more when the question was asked?"""
-        return self.asked_at > self.last_step_at + timedelta(seconds=settings.CHAT_SEND_SETTLE_SECONDS)
+        return self.asked_at > self._until
 
     @property
     def settles_in(self) -> float:
         """Seconds until absence may count."""
-        until = self.last_step_at + timedelta(seconds=settings.CHAT_SEND_SETTLE_SECONDS)
-        return max((until - self.asked_at).total_seconds(), 0.0)
+        return max((self._until - self.asked_at).total_seconds(), 0.0)
+
+    @property
+    def _until(self) -> datetime:
+        return self.last_step_at + timedelta(seconds=max(self.settle, settings.CHAT_SEND_SETTLE_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +223,7 @@ def open_case(step: Step) -> Case | None:
         canary_id=canary.provider_id if canary else None,
         canary_at=(canary.sent_at or canary.created_at) if canary else None,
         canary_here=canary is not None and canary.conversation_id == step.conversation_id,
+        settle=settle_seconds(step.kind, step.payload),
     )
 
 

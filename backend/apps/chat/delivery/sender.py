@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from typing import Final as Constant
 
 from django.conf import settings
 
 from apps.chat.delivery import failpoints
 from apps.chat.delivery.lane import Step
 from apps.chat.delivery.presence import Presence
+from apps.chat.delivery.settle import finish_seconds
 from apps.chat.evolution import changes, media_sends
 from apps.chat.evolution.client import EvolutionClient, InstanceRef
 from apps.chat.evolution.forms import SentFile
 from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.media import store
 from apps.chat.models import Delivery
-
-# G + D + V of docs/protocol.md: from the look at the clock to the write, to Evolution's acceptance, to findMessages.
-AFTER_THE_BYTES: Constant = 5.0 + 60.0 + 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,7 @@ class SelfFence:
 
     began: float
     presence: Presence
+    finish: float = 0.0
 
     def may_send(self) -> bool:
         """Asked at the last instant before bytes leave."""
@@ -36,13 +34,8 @@ class SelfFence:
         return self._within(settings.CHAT_SEND_FENCE_SECONDS)
 
     def may_finish(self) -> bool:
-        """Asked before the end of a file's form leaves, without which nobody has a request.
-
-        An upload may take what SETTLE leaves beside the waits that follow it (20 s by default), so that absence still
-        counts only when nothing can come any more.
-        """
-        rest = settings.CHAT_SEND_SETTLE_SECONDS - AFTER_THE_BYTES
-        return self._within(max(settings.CHAT_SEND_FENCE_SECONDS, rest))
+        """Asked before the end of a file's body leaves, without which nobody has a request: within `finish` seconds."""
+        return self._within(self.finish)
 
     def _within(self, seconds: float) -> bool:
         return time.monotonic() - self.began <= seconds and self.presence.alive
@@ -65,7 +58,7 @@ async def send(client: EvolutionClient, step: Step, fence: SelfFence) -> Outcome
             caption=step.content,
             quoted_id=step.quoted_id or None,
             inline_bytes=settings.CHAT_MEDIA_INLINE_BYTES,
-            gate=fence,
+            gate=replace(fence, finish=finish_seconds(step.kind, step.payload)),
         )
     if step.target_id is None:
         return Outcome(Verdict.NOT_SENT, "target_not_sent", permanent=True)

@@ -73,7 +73,7 @@ class _Watch:
     """
 
     def __init__(self, gate: SendGate, *, streamed: bool) -> None:
-        self.bytes_left = False
+        self.bytes_left = self._begun = False
         self._gate, self._streamed = gate, streamed
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
@@ -81,13 +81,20 @@ class _Watch:
             return
         if not self._gate.may_send():
             raise _FencedError
-        self.bytes_left = event == BODY_LEAVES and not self._streamed
+        self._begun = event == BODY_LEAVES
+        self.bytes_left = self._begun and not self._streamed
 
     def before_end(self) -> None:
         """Asked before the end of a streamed body leaves: what was written until here is no request yet."""
         if not self._gate.may_finish():
             raise _TooSlowError
         self.bytes_left = True
+
+    def failed(self, kind: str) -> Outcome:
+        """What a call without an answer came to. A file that broke off is its own trouble, not the instance's."""
+        if self._streamed and self._begun and not self.bytes_left and kind != "Cancelled":
+            return Outcome(Verdict.NOT_SENT, "media_interrupted", wait=5, scope="media", detail=kind)
+        return classify_transport_error(kind, self.bytes_left)
 
 
 class EvolutionClient:
@@ -251,9 +258,9 @@ class EvolutionClient:
             outcome = classify_transport_error("Cancelled", watch.bytes_left)
             raise SendCancelled(outcome, bytes_left=watch.bytes_left) from None
         except TimeoutError:
-            return classify_transport_error("DeadlineExceeded", watch.bytes_left)
+            return watch.failed("DeadlineExceeded")
         except _CALL_FAILURES as error:
-            return classify_transport_error(type(error).__name__, watch.bytes_left)
+            return watch.failed(type(error).__name__)
         return classify_answer(status, body, endpoint, to_group=to_group, retry_after=wait)
 
     async def ask(

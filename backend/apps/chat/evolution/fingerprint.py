@@ -20,7 +20,7 @@ _FIELDS: Final = {
     "media": ("mediatype", "caption", "file_name"),
 }
 _OUTER_SPACE: Final = re.compile(r"\A[\s\ufeff]+|[\s\ufeff]+\Z")
-_MEDIA_KINDS: Final = frozenset({"image", "video", "audio", "document"})
+MEDIA_KINDS: Final = frozenset({"image", "video", "audio", "document"})
 
 
 def fingerprint(kind: str, **content: str | None) -> str:
@@ -50,7 +50,7 @@ def fingerprint_of_record(record: MessageEvent) -> str:
     if record.kind == "reaction":
         return fingerprint("reaction", emoji=record.emoji, target_id=record.target_id)
     mediatype = "audio" if record.kind == "voice" else record.kind
-    if mediatype in _MEDIA_KINDS:
+    if mediatype in MEDIA_KINDS:
         return fingerprint("media", mediatype=mediatype, caption=record.caption, file_name=record.file_name)
     return _digest("record", record.message_type, record.key_id)
 

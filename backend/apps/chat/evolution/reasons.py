@@ -54,6 +54,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "Our own copy of the file could not be read. It will be tried again; if it lasts, attach it anew.",
         "Não foi possível ler nossa cópia do arquivo. Será tentado de novo; se persistir, anexe outra vez.",
     ),
+    "media_interrupted": (
+        "The connection to Evolution broke before the file was complete; nothing was sent. It is tried again.",
+        "A conexão com a Evolution caiu antes do fim do arquivo; nada foi enviado. Será tentado de novo.",
+    ),
     "media_too_slow": (
         "The file took too long on its way to Evolution and was stopped before it was complete. It is tried again.",
         "A entrega do arquivo à Evolution demorou demais e foi interrompida antes do fim. Será tentado de novo.",

@@ -6,11 +6,20 @@ import time
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
+from apps.chat.delivery.evidence import Bound, bind_echo
 from apps.chat.delivery.media_circuit import IN_A_ROW, OPENED_BY, REASON, MediaCircuit
 from apps.chat.delivery.policy import decide
+from apps.chat.delivery.resolver import open_case
 from apps.chat.delivery.sender import SelfFence
+from apps.chat.delivery.settle import finish_seconds, settle_seconds
+from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.evolution.outcomes import Outcome, Verdict
 from apps.chat.models import Delivery
+from apps.chat.tests.factories import age_attempts, claim, echo, queue, stepped, unclear, write
+
+MEDIA = Delivery.Kind.MEDIA
 
 FULL = Outcome(Verdict.NOT_SENT, OPENED_BY, wait=30, scope="media")
 TAKEN = Outcome(Verdict.ACCEPTED, "accepted", provider_id="3EB0")
@@ -91,18 +100,52 @@ class Alive:
     alive = True
 
 
-def test_an_upload_may_take_what_settle_leaves(settings: Any) -> None:
+def test_an_upload_may_take_what_settle_leaves_and_its_own_time(settings: Any) -> None:
     settings.CHAT_SEND_FENCE_SECONDS, settings.CHAT_SEND_SETTLE_SECONDS = 10, 95
-    ago = lambda seconds: SelfFence(time.monotonic() - seconds, Alive())  # type: ignore[arg-type]  # noqa: E731
-    assert ago(9).may_send()
+    settings.CHAT_MEDIA_BYTES_PER_SECOND = 1000
+    file = {"size": 30_000}
+    assert finish_seconds(MEDIA, {}) == 20
+    assert finish_seconds(MEDIA, file) == 50
+    assert settle_seconds(MEDIA, file) == 95 + 60, (
+        "the end, 30 s later than a text's, and 30 s more to WhatsApp"
+    )
+    assert settle_seconds(Delivery.Kind.TEXT, file) == 95
+    settings.CHAT_SEND_SETTLE_SECONDS = 4
+    assert finish_seconds(MEDIA, {}) == 10
+    ago = lambda seconds: SelfFence(time.monotonic() - seconds, Alive(), 50)  # type: ignore[arg-type]  # noqa: E731
+    assert ago(49).may_finish()
+    assert not ago(51).may_finish(), "it could be accepted after its absence has counted"
     assert not ago(11).may_send()
-    assert ago(19).may_finish()
-    assert not ago(21).may_finish(), "it could be accepted after its absence has counted"
-    settings.CHAT_SEND_SETTLE_SECONDS = 155
-    assert ago(79).may_finish()
+
+
+@pytest.mark.django_db
+def test_the_absence_of_a_large_file_counts_later(settings: Any) -> None:
+    settings.CHAT_MEDIA_BYTES_PER_SECOND = 1000
+    delivery = queue(kind=MEDIA, payload={"size": 50_000, "kind": "image", "file_name": ""})
+    step = stepped(delivery.conversation)
+    write(unclear(step))
+    age_attempts(settings.CHAT_SEND_SETTLE_SECONDS + 30)
+    claimed = claim(delivery)
+    assert claimed is not None
+    case = open_case(claimed)
+    assert case is not None
+    assert (case.settled, 60 < case.settles_in <= 70) == (False, True)
+
+
+@pytest.mark.django_db
+def test_the_echo_of_a_large_file_may_come_long_after_its_step(settings: Any) -> None:
+    said = fingerprint("media", mediatype="image", caption="oi")
+    delivery = queue(
+        kind=MEDIA, fingerprint=said, payload={"size": 5_000_000, "kind": "image", "file_name": ""}
+    )
+    step = stepped(delivery.conversation)
+    write(unclear(step))
+    age_attempts(settings.CHAT_SEND_SETTLE_SECONDS + 60)
+    late = echo(delivery, kind="image", text=None, caption="oi", message_type="imageMessage")
+    assert bind_echo(delivery.instance, [delivery.conversation_id], late) is Bound.ATTEMPT
 
 
 def test_a_worker_that_others_call_dead_finishes_no_upload() -> None:
     presence = Alive()
     presence.alive = False
-    assert not SelfFence(time.monotonic(), presence).may_finish()  # type: ignore[arg-type]
+    assert not SelfFence(time.monotonic(), presence, 50).may_finish()  # type: ignore[arg-type]

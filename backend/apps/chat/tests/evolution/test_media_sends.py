@@ -11,6 +11,7 @@ from typing import IO
 
 import pytest
 
+from apps.chat.delivery.policy import parks
 from apps.chat.evolution.client import EvolutionClient, InstanceRef, SendCancelled, Timeouts
 from apps.chat.evolution.forms import CHUNK, SentFile
 from apps.chat.evolution.media_sends import send_file
@@ -182,8 +183,17 @@ async def test_a_connection_lost_in_mid_upload_is_not_sent(
         return Breaking(server)
 
     outcome = await send(client, server, file(bytes(64 * CHUNK), open=breaking))
-    assert outcome.verdict is Verdict.NOT_SENT
+    assert (outcome.verdict, outcome.reason, outcome.park) == (Verdict.NOT_SENT, "media_interrupted", False)
+    assert not parks(outcome), "one file must not stop its number"
     assert server.requests == []
+
+
+async def test_a_server_that_is_not_there_is_the_instances_trouble(client: EvolutionClient) -> None:
+    ref = InstanceRef("lab", "http://127.0.0.1:9", "the-key")
+    outcome = await send_file(
+        client, ref, number=NUMBER, file=file(BIG), caption="", quoted_id=None, inline_bytes=0, gate=Gate()
+    )
+    assert (outcome.reason, parks(outcome)) == ("connect_failed", True)
 
 
 class Breaking(io.RawIOBase):
