@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 from django.conf import settings
+
+logger = logging.getLogger(__name__)
 
 QUEUE: Final = "chat_process_incoming_media"
 DEAD: Final = f"{QUEUE}.dead"
@@ -68,12 +71,31 @@ def later_queue(seconds: float) -> str:
     return f"{QUEUE}.later.{fitting}"
 
 
+_DEAD_QUEUE: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-max-length": 10_000}
+_MAIN_QUEUE: Final[dict[str, Any]] = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": DEAD,
+    "x-delivery-limit": DELIVERY_LIMIT,
+}
+
+
+def _later_queue_arguments(seconds: int) -> dict[str, Any]:
+    return {
+        "x-queue-type": "quorum",
+        "x-message-ttl": seconds * 1000,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": QUEUE,
+    }
+
+
 class Link:
     """One connection and channel with everything declared. Never repaired: a broken one is replaced."""
 
-    def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
-        self.connection, self.channel = connection, channel
-        self.queue: Any = None
+    channel: AbstractChannel
+    queue: Any
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
 
     @classmethod
     async def open(cls, prefetch: int = 0) -> Link:
@@ -83,11 +105,11 @@ class Link:
                 settings.RABBITMQ_URL, timeout=CONNECT_SECONDS, heartbeat=HEARTBEAT_SECONDS
             )
             try:
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                link = cls(connection, channel)
-                if prefetch:
-                    await channel.set_qos(prefetch)
+                link = cls(connection)
+                link.channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 await link._declare()
+                if prefetch:
+                    await link.channel.set_qos(prefetch)
             except BaseException:
                 await _close(connection)
                 raise
@@ -99,30 +121,21 @@ class Link:
 
     async def _declare(self) -> None:
         dead = await self.channel.declare_exchange(DEAD, aio_pika.ExchangeType.FANOUT, durable=True)
-        dead_queue = await self.channel.declare_queue(
-            DEAD, durable=True, arguments={"x-queue-type": "quorum", "x-max-length": 10_000}
-        )
+        dead_queue = await self.channel.declare_queue(DEAD, durable=True, arguments=_DEAD_QUEUE)
         await dead_queue.bind(dead)
         for seconds in LATER_SECONDS:
-            await self.channel.declare_queue(
-                f"{QUEUE}.later.{seconds}",
-                durable=True,
-                arguments={
-                    "x-queue-type": "quorum",
-                    "x-message-ttl": seconds * 1000,
-                    "x-dead-letter-exchange": "",
-                    "x-dead-letter-routing-key": QUEUE,
-                },
-            )
-        self.queue = await self.channel.declare_queue(
-            QUEUE,
-            durable=True,
-            arguments={
-                "x-queue-type": "quorum",
-                "x-dead-letter-exchange": DEAD,
-                "x-delivery-limit": DELIVERY_LIMIT,
-            },
-        )
+            name, arguments = f"{QUEUE}.later.{seconds}", _later_queue_arguments(seconds)
+            await self.channel.declare_queue(name, durable=True, arguments=arguments)
+        try:
+            self.queue = await self.channel.declare_queue(QUEUE, durable=True, arguments=_MAIN_QUEUE)
+        except ChannelPreconditionFailed:
+            await self._take_as_it_is()
+
+    async def _take_as_it_is(self) -> None:
+        """A former system made the queue in its own way: use it so. The refusal has closed the channel."""
+        logger.error("the media queue has other arguments than ours: delete it while it is empty")
+        self.channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
+        self.queue = await self.channel.declare_queue(QUEUE, passive=True)
 
     async def publish(self, body: bytes, routing_key: str = QUEUE) -> None:
         """Hand a message to the broker and wait until it has it on disk. Raises one of TROUBLE."""

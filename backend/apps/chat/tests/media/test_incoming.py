@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 
-from apps.chat.media import claims, store
+from apps.chat.evolution.client import EvolutionClient
+from apps.chat.media import claims, incoming, store
 from apps.chat.media.errors import StorageAway
 from apps.chat.models import Conversation, MessageAttachment, WebhookEvent
 from apps.chat.tests.media.world import (
@@ -251,6 +257,53 @@ def test_a_worker_that_lost_its_lease_changes_nothing(
     assert [
         event["attachment"]["status"] for event in told if event["attachment"]["status"] == "completed"
     ] == []
+
+
+def test_a_file_that_takes_longer_than_the_lease_stays_ours(
+    conversation: Conversation, evolution: Evolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=0.5))
+    monkeypatch.setattr(incoming, "RENEW_SECONDS", 0.1)
+    row = waiting(conversation)
+    evolution.files[id_of(row)] = jpeg()
+    stolen: list[Any] = []
+
+    def slowly() -> None:
+        for _ in range(10):
+            time.sleep(0.1)
+            stolen.extend(claims.due(1))
+        connection.close()
+
+    evolution.before = slowly
+    process(row.pk)
+    assert state(row) == ("completed", "")
+    assert stolen == []
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_row_back(
+    conversation: Conversation, evolution: Evolution
+) -> None:
+    row = waiting(conversation)
+    asked = threading.Event()
+
+    def slowly() -> None:
+        asked.set()
+        time.sleep(0.5)
+
+    evolution.before = slowly
+
+    async def stopped() -> None:
+        with ThreadPoolExecutor(4) as threads:
+            async with EvolutionClient() as client:
+                task = asyncio.create_task(incoming.Fetcher(client, threads).process(row.pk))
+                await asyncio.to_thread(asked.wait, 10)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(stopped())
+    assert state(row) == ("pending", "")
+    assert claims.due(5) == [row.pk]
 
 
 def test_a_row_that_is_held_or_done_or_early_is_left_alone(

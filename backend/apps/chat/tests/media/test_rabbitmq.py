@@ -149,6 +149,20 @@ def test_garbage_goes_to_the_dead_letters_and_the_loop_lives(
     assert statuses() == {"completed": 1}
 
 
+def test_a_queue_that_a_former_system_made_is_used_as_it_is(
+    broker: RabbitServer, conversation: Conversation, evolution: Evolution, only_the_queue: None
+) -> None:
+    async def classic(channel: Any) -> None:
+        await channel.declare_queue(media_queue.QUEUE, durable=True)
+
+    on_channel(broker, classic)
+    with thread_worker() as worker:
+        eventually(lambda: worker.reading, 10)
+        announce(waiting(conversation, evolution))
+        all_ended()
+    assert statuses() == {"completed": 1}
+
+
 def test_a_deleted_queue_is_made_again_with_our_consumer(
     broker: RabbitServer, conversation: Conversation, evolution: Evolution, only_the_queue: None
 ) -> None:
