@@ -19,6 +19,12 @@ from apps.chat.api.queues import alive_workers
 from apps.chat.errors import QueueAway
 from apps.chat.models import Delivery
 
+_LIST_FIGURES = {
+    "length": "Items waiting in a list.",
+    "in_hand": "Items of a list that consumers hold.",
+    "later": "Items of a list to be tried again.",
+}
+
 
 @require_safe
 @never_cache
@@ -118,7 +124,8 @@ def _measure_redis(registry: CollectorRegistry) -> None:
         for name, row in streams.items():
             if isinstance(row, dict):
                 gauge.labels(name).set(row[figure])
-    gauge = Gauge("chat_list_length", "Items waiting in a list.", ["list"], registry=registry)
-    for name, row in lists.items():
-        if isinstance(row, dict):
-            gauge.labels(name).set(row["length"])
+    for figure, words in _LIST_FIGURES.items():
+        gauge = Gauge(f"chat_list_{figure}", words, ["list"], registry=registry)
+        for name, row in lists.items():
+            if isinstance(row, dict) and figure in row:
+                gauge.labels(name).set(row[figure])
