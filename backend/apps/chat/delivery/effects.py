@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -12,6 +14,7 @@ from apps.chat.delivery.passport import write
 from apps.chat.models import Delivery, Message, MessageReaction
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
+from apps.chat.realtime.shapes import reason_text
 
 Kind = Delivery.Kind
 
@@ -39,11 +42,11 @@ def gave_up(step: Step, reason: str) -> None:
     """The change will not be made: its message shows what it showed before, and its timeline says why."""
     write(step.message_id, f"{Kind(step.kind).name.lower()}_failed", {"reason": reason})
     if step.kind == Kind.REACTION:
-        _take_back(step)
+        _take_back(step, reason)
 
 
 @transaction.atomic
-def _take_back(step: Step) -> None:
+def _take_back(step: Step, reason: str) -> None:
     """Show the reaction that WhatsApp has, unless a newer one of ours, or one from the phone, stands there by now."""
     failed = Delivery.objects.get(pk=step.id)
     said = failed.payload or {}
@@ -58,4 +61,11 @@ def _take_back(step: Step) -> None:
     stands = (taken.payload or {})["emoji"] if taken else said["before"]
     message = Message.objects.get(pk=step.message_id)
     if reactions.put(message, reactions.OURS, stands, timezone.now()):
-        transaction.on_commit(lambda: reactions.tell(message))
+        failed_one = {"emoji": said["emoji"], "reason": reason, "reason_text": reason_text(reason)}
+        transaction.on_commit(lambda: _tell_failed(message, failed_one))
+
+
+def _tell_failed(message: Message, failed: dict[str, Any]) -> None:
+    """What the message shows again, and what was not made of it: whoever asked saw it there a moment ago."""
+    rows = MessageReaction.objects.select_related("user").filter(message=message)
+    publish(message.tenant_id, {**events.message_reaction_update(message, rows), "failed": failed})

@@ -118,15 +118,23 @@ def _fail(team: Team, message: Message) -> None:
     effects.gave_up(step, "body_rejected")
 
 
-def test_a_reaction_that_failed_is_not_shown_any_more(team: Team) -> None:
+def test_a_reaction_that_failed_is_not_shown_any_more_and_everyone_is_told(
+    team: Team, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
     asked = team.incoming()
     add(team, asked)
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(effects, "publish", lambda tenant_id, event: told.append(event))
 
-    _fail(team, asked)
+    with django_capture_on_commit_callbacks(execute=True):
+        _fail(team, asked)
 
+    (event,) = told
+    assert (event["type"], event["reactions"]) == ("message_reaction_update", [])
+    assert (event["failed"]["emoji"], event["failed"]["reason"]) == (LIKE, "body_rejected")
     assert ours(asked) == ""
-    told = [entry["event"] for entry in team.get(f"messages/{asked.pk}/timeline/").json()["results"]]
-    assert "reaction_failed" in told
+    entries = [entry["event"] for entry in team.get(f"messages/{asked.pk}/timeline/").json()["results"]]
+    assert "reaction_failed" in entries
 
 
 def test_what_whatsapp_has_is_shown_again_after_a_failure(team: Team) -> None:

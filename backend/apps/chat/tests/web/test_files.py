@@ -176,8 +176,10 @@ async def test_reactions_are_shown_given_and_taken_back(inbox: Inbox) -> None:
     await page.locator(".picker input").fill("\U0001f389")
     await page.keyboard.press("Enter")
     await expect(message.locator(".chip")).to_have_text([LOVE, "\U0001f389"])
-    await inbox.stub.push("message_reaction_update", message_id=asked["id"], reactions=[theirs])
+    why = {"emoji": LIKE, "reason": "x", "reason_text": {"en": "Because.", "pt": "Porque sim."}}
+    await inbox.stub.push("message_reaction_update", message_id=asked["id"], reactions=[theirs], failed=why)
     await expect(message.locator(".chip")).to_have_text([LOVE])
+    await expect(page.locator(".toast")).to_contain_text(f"A reação {LIKE} não foi enviada. Porque sim.")
 
 
 async def test_a_reply_quotes_its_message(inbox: Inbox) -> None:

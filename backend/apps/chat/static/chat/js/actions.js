@@ -1,5 +1,6 @@
 // What the page does: REST calls, their outcome in the store, and words for what went wrong.
 import { nameOf, quoteLine } from "./format.js";
+import { reasonIn } from "./i18n.js";
 import { randomId } from "./ids.js";
 
 const SEARCH_PAUSE_MS = 250;
@@ -248,6 +249,11 @@ export function createActions({ store, api, outbox, uploads, socket, prefs, tran
       if (!key || id === before.openId) return;
       const name = nameOf(getState().conversations[id], translate());
       toast(translate()(key, { name }), { tone: "bad", href: `#/c/${id}` });
+    },
+    message_reaction_update({ failed }) {
+      if (!failed) return;
+      const [t, { lang }] = [translate(), getState()];
+      toast(t(failed.emoji ? "reactionFailed" : "reactionStays", { emoji: failed.emoji, reason: reasonIn(lang, failed.reason_text) }), { tone: "bad" });
     },
     typing({ conversation_id: id }) {
       setTimeout(() => Date.now() - (getState().typing[id]?.at ?? 0) >= TYPING_MS && dispatch({ type: "typing/clear", id }), TYPING_MS);

@@ -3,12 +3,13 @@
 const SLOW_MS = 20 * 60_000; // after WhatsApp asked to slow down, the pace stays lower for about this long
 const BAD = new Set(["no_workers", "redis_away", "dead_letters", "stream_old"]);
 const KNOWN = new Set([
-  ...BAD, "stream_long", "stream_over_bound", "list_long", "rabbitmq_away", "no_media_workers", "media_dead_letters", "media_long", "media_old",
+  ...BAD, "stream_long", "stream_over_bound", "list_long", "rabbitmq_away", "no_media_workers", "media_dead_letters", "media_long", "media_old", "receipts_fail",
 ]);
 const WHYS = new Set([
   "disconnected", "connection_closed", "logged_out", "removed", "mute", "rate_limited", "connect_failed", "unauthorized", "forbidden",
   "bad_address", "wrong_base_url", "instance_missing", "instance_not_loaded",
 ]);
+const PLACES = { workers: "workers", instances: "numbers" };
 const RESTART_HELPS = new Set(["mute", "instance_not_loaded"]);
 
 function stream(key, row) {
@@ -88,10 +89,13 @@ function serverAlert(alert, figures, letters) {
   const row = figures.find(({ key }) => key === (mediaQueue ? "media" : alert.queue));
   if (alert.code === "dead_letters" && alert.queue !== "dead") return letterAlert(row, letters);
   const key = alert.queue === "dead" ? "list_dead" : KNOWN.has(alert.code) ? alert.code : "other";
-  const values = { queue: row ? `queue_${row.key}` : "", n: row?.outstanding ?? 0, age: row?.oldest ?? 0, message: alert.message };
+  const values = { queue: row ? `queue_${row.key}` : "", n: row?.outstanding ?? 0, age: row?.oldest ?? 0, message: alert.message, ...(alert.instance && { name: alert.instance.name }) };
   const level = key === "list_dead" ? "note" : BAD.has(key) ? "bad" : "warn";
-  return { id: `${alert.queue} ${alert.code}`, level, text: `alert_${key}`, do: `do_${key}`, values, to: alert.code === "no_workers" ? "workers" : "queues" };
+  return { id: `${alert.queue} ${alert.code} ${alert.instance?.id ?? ""}`, level, text: `alert_${key}`, do: `do_${key}`, values, to: PLACES[alert.queue] ?? "queues" };
 }
+
+/** What `numberAlerts` tells in more words, from the numbers themselves. */
+const isTold = ({ queue, code }) => queue === "instances" && code.startsWith("instance_");
 
 const RANK = { bad: 0, warn: 1, note: 2 };
 
@@ -101,7 +105,7 @@ const RANK = { bad: 0, warn: 1, note: 2 };
  */
 export function alertsOf({ status, instances, letters, clockSkew }, now) {
   const figures = status ? figuresOf(status) : [];
-  const told = (status?.alerts ?? []).map((alert) => serverAlert(alert, figures, letters));
+  const told = (status?.alerts ?? []).filter((alert) => !isTold(alert)).map((alert) => serverAlert(alert, figures, letters));
   const mine = letters.rows?.length && !told.some(({ id }) => id === "letters") ? [letterAlert(null, letters)] : [];
   const numbers = (instances ?? []).flatMap((instance) => numberAlerts(instance, now + clockSkew));
   return [...told, ...mine, ...numbers].sort((one, other) => RANK[one.level] - RANK[other.level]);
@@ -130,4 +134,22 @@ export function byInstance(rows) {
 /** A number as far as this page may show it: country, area, and the last four digits. */
 export function maskedPhone(digits) {
   return /^\d{8,}$/.test(digits ?? "") ? `+${digits.slice(0, 4)} … ${digits.slice(-4)}` : "";
+}
+
+const HOPEFUL = /tried again|tried once more|trying again|is tried|the message waits|we are checking/i;
+
+/**
+ * Why these messages failed: `{text, usedUp}`. The server's sentences are those of a message under way; where one ends with
+ * the promise of another try, that try is over: only what happened is left, and `usedUp` says that it was the last.
+ */
+export function whyFailed(reasonText, lang) {
+  const text = reasonText?.[lang] ?? reasonText?.en ?? "";
+  if (!HOPEFUL.test(reasonText?.en ?? "")) return { text, usedUp: false };
+  return { text: `${text.split(/[.;] /)[0].replace(/\.$/, "")}.`, usedUp: true };
+}
+
+/** Numbers with trouble first, then those with decisions to take, else in the server's order. */
+export function troubledFirst(instances, now) {
+  const rank = (instance) => (["gate", "link"].includes(troubleOf(instance, now)) ? 0 : instance.held || instance.stale ? 1 : 2);
+  return [...instances].sort((one, other) => rank(one) - rank(other));
 }

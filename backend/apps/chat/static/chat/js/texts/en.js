@@ -148,6 +148,8 @@ export const en = {
   fileFailed: "The file could not be received.",
   fileSkipped: "This kind of file is not received here. Open it on the phone.",
   kind_voice: "Voice message",
+  reactionFailed: "The reaction {emoji} was not sent. {reason}",
+  reactionStays: "The reaction could not be taken back. {reason}",
   reactionMine: { one: "{emoji}, ours. Take it back", other: "{emoji}, {n} with ours. Take ours back" },
   reactionTheirs: { one: "{emoji}, {n} reaction. Add ours", other: "{emoji}, {n} reactions. Add ours" },
 };

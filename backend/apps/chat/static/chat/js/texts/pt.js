@@ -148,6 +148,8 @@ export const pt = {
   fileFailed: "Não foi possível receber o arquivo.",
   fileSkipped: "Este tipo de arquivo não é recebido aqui. Abra no celular.",
   kind_voice: "Mensagem de voz",
+  reactionFailed: "A reação {emoji} não foi enviada. {reason}",
+  reactionStays: "Não foi possível retirar a reação. {reason}",
   reactionMine: { one: "{emoji}, nossa. Retirar", other: "{emoji}, {n} com a nossa. Retirar a nossa" },
   reactionTheirs: { one: "{emoji}, {n} reação. Reagir também", other: "{emoji}, {n} reações. Reagir também" },
 };

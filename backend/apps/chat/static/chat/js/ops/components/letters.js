@@ -2,9 +2,8 @@
 import { useApp, useNow, useStore, useWords } from "../../components/context.js";
 import { Icon } from "../../components/icons.js";
 import { fullTime, shortWhen, clockTime } from "../../format.js";
-import { reasonIn } from "../../i18n.js";
 import { html, useEffect, useRef } from "../../preact.js";
-import { byReason, maskedPhone } from "../figures.js";
+import { byReason, maskedPhone, whyFailed } from "../figures.js";
 import { LETTERS_AT_MOST } from "../state.js";
 import { Section } from "./shared.js";
 
@@ -56,7 +55,8 @@ function Letter({ row }) {
 
 function Group({ group }) {
   const { t, lang } = useWords();
-  const why = reasonIn(lang, group.reason_text) || t("noReason", { reason: group.reason });
+  const { text, usedUp } = whyFailed(group.reason_text, lang);
+  const why = [text || t("noReason", { reason: group.reason }), usedUp && t("triesUsedUp")].filter(Boolean).join(" ");
   return html`
     <li class="group">
       <${Tick} ids=${group.rows.map(({ id }) => id)} label="${t("chooseGroup")}: ${why}"><span><strong>${why}</strong> <span class="count">${group.rows.length}</span></span><//>

@@ -1,7 +1,7 @@
 // The team's WhatsApp numbers: do they send, why not, what waits for them, what to press.
 import { useApp, useStore, useWords } from "../../components/context.js";
 import { html } from "../../preact.js";
-import { remediesOf, troubleOf, unclearOf, whyKey } from "../figures.js";
+import { remediesOf, troubledFirst, troubleOf, unclearOf, whyKey } from "../figures.js";
 import { ageOf, Pill, Section, useServerNow } from "./shared.js";
 
 const LINK_TONES = { open: "good", connecting: "warn", close: "bad", unknown: "calm" };
@@ -84,9 +84,10 @@ function NumberCard({ instance }) {
 export function Numbers() {
   const { t } = useWords();
   const instances = useStore((state) => state.instances);
+  const skew = useStore((state) => state.clockSkew);
   return html`
     <${Section} id="numbers" title=${t("numbers")}>
       ${instances?.length === 0 && html`<div class="none"><p>${t("numbersNone")}</p><p>${t("numbersNoneHint")}</p></div>`}
-      <ul class="cards">${(instances ?? []).map((instance) => html`<${NumberCard} key=${instance.id} instance=${instance} />`)}</ul>
+      <ul class="cards">${troubledFirst(instances ?? [], Date.now() + skew).map((instance) => html`<${NumberCard} key=${instance.id} instance=${instance} />`)}</ul>
     <//>`;
 }

@@ -13,6 +13,6 @@ export function pointsOf(values) {
 }
 
 export function Sparkline({ values }) {
-  if (values.length < 2) return null;
+  if (!values.some(Boolean)) return null; // a flat line at nothing says nothing
   return html`<svg class="sparkline" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true" focusable="false"><polyline points=${pointsOf(values)} /></svg>`;
 }
