@@ -136,6 +136,26 @@ async def test_slow_jobs_run_beside_each_other_up_to_the_bound(
     assert most == 4
 
 
+async def test_a_list_that_hangs_stalls_no_other(jobs: Jobs, items: redis.Redis) -> None:
+    hanging = asyncio.Event()
+
+    async def only_names(kind: str, *_: Any) -> str:
+        if kind == "profile_pic":
+            await hanging.wait()
+        return "same"
+
+    jobs.answer = only_names
+    names = redis_queue.REDIS_QUEUE_FETCH_CONTACT_NAME
+    for _ in range(20):
+        ask()
+        redis_queue.enqueue_once(names, {"conversation_id": str(uuid4())})
+    async with running(), running(JobWorker(names, "names")):
+        await until(lambda: items.llen(names) == 0 and len(jobs.seen) == 28)
+        await until(lambda: redis_queue.get_list_metrics()["fetch_contact_name"]["in_hand"] == 0)
+        hanging.set()
+        await until(lambda: at_rest(items))
+
+
 # --- failing --------------------------------------------------------------------------------------
 
 
