@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from apps.chat.enrichment.handlers import (
@@ -20,7 +20,7 @@ from apps.chat.evolution.client import EvolutionClient, Timeouts
 from apps.chat.evolution.files import preview_text
 from apps.chat.evolution.wire import bytes_of
 from apps.chat.media import claims, intake, limits
-from apps.chat.media.incoming import Fetcher
+from apps.chat.media.incoming import Fetcher, with_connection
 from apps.chat.media.wake import wake
 from apps.chat.models import Message, MessageAttachment
 
@@ -87,8 +87,9 @@ async def handle_process_incoming_media(
         message = _message(tenant_id, message_id)
         return list(MessageAttachment.objects.filter(message=message).values_list("pk", flat=True))
 
-    rows = await sync_to_async(find)()
     with ThreadPoolExecutor(2, thread_name_prefix="chat-media") as threads:
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(threads, lambda: with_connection(find))
         async with EvolutionClient(timeouts=Timeouts(media=settings.CHAT_MEDIA_TIMEOUT_SECONDS)) as client:
             fetcher = Fetcher(client, threads)
             for pk in rows:

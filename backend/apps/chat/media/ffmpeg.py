@@ -99,7 +99,8 @@ def waveform(path: Path, mime: str, duration_ms: int | None) -> list[int] | None
 
 def to_voice(path: Path, mime: str) -> bytes:
     """A sound as WhatsApp wants voice messages: Ogg/Opus with one channel, at most 16 MiB. Raises FfmpegFailed."""
-    codec = "-vn -sn -dn -map_metadata -1 -ac 1 -ar 48000 -c:a libopus -b:a 32k".split()
+    codec = ["-vn", "-sn", "-dn", "-map_metadata", "-1", "-ac", "1", "-ar", "48000"]
+    codec += ["-c:a", "libopus", "-b:a", "32k"]
     made = _run("ffmpeg", [*_input(path, mime), *codec, "-f", "ogg", "pipe:1"], _MOST_VOICE)
     if not made:
         raise FfmpegFailed("no sound")

@@ -203,7 +203,7 @@ class Fetcher:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _database(self, work: Callable[[], T]) -> T:
-        return await self._thread(lambda: _with_connection(work))
+        return await self._thread(lambda: with_connection(work))
 
 
 def examine_and_keep(file: store.Incoming, row: MessageAttachment) -> dict[str, Any]:
@@ -267,8 +267,8 @@ def _inline(event_id: int) -> str:
     return found
 
 
-def _with_connection(work: Callable[[], T]) -> T:
-    """The executor's threads come and go: none keeps a connection."""
+def with_connection(work: Callable[[], T]) -> T:
+    """Do database work on a thread that comes and goes: it keeps no connection."""
     try:
         return work()
     finally:

@@ -113,7 +113,8 @@ def test_the_status_of_the_queues(team: Team) -> None:
     Worker.objects.create(name="alive")
     body = team.get("reactions/queues/status/").json()
 
-    assert set(body) == {"metrics", "stream_metrics", "workers", "alerts", "timestamp"}
+    assert set(body) == {"metrics", "stream_metrics", "media_metrics", "workers", "alerts", "timestamp"}
+    assert body["media_metrics"] == {"waiting": 0, "oldest_age_seconds": None, "queue": None}
     assert set(body["stream_metrics"]) == {
         "send_message_stream", "mark_as_read_stream", "dead_letter_stream", "total_streams_length",
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from apps.chat.api import urls
-from apps.chat.models import ContactMerge, Delivery, Message
+from apps.chat.models import ContactMerge, Delivery, Message, MessageAttachment
 from apps.chat.tests.api.world import PASSWORD, Team
 from apps.tenancy.models import ApiToken, User
 
@@ -57,7 +57,13 @@ ABOUT_INSTANCES = [
     ("post", "instances/{instance}/setup-webhook/", {}),
     ("post", "instances/", {"name": "x", "tenant": "{tenant}"}),
 ]
-ALL = ABOUT_CONVERSATIONS + ABOUT_MESSAGES + ABOUT_INSTANCES
+ABOUT_ATTACHMENTS = [
+    ("get", "attachments/{attachment}/", None),
+    ("get", "attachments/{attachment}/content/", None),
+    ("get", "attachments/{attachment}/thumbnail/", None),
+    ("post", "attachments/{attachment}/download-again/", {}),
+]
+ALL = ABOUT_CONVERSATIONS + ABOUT_MESSAGES + ABOUT_INSTANCES + ABOUT_ATTACHMENTS
 LISTS = ["conversations/", "dead-letters/", "instances/", "reactions/queues/status/"]
 
 
@@ -72,6 +78,13 @@ def _merge(team: Team) -> UUID:
     return ContactMerge.objects.create(tenant=team.tenant, contact=team.conversation.contact, left=left).pk
 
 
+def _attachment(team: Team) -> UUID:
+    message = team.incoming(kind="image")
+    return MessageAttachment.objects.create(
+        tenant=team.tenant, message=message, status="failed", source={}
+    ).pk
+
+
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 def test_what_belongs_to_others_is_not_found(
     team: Team, others: Team, method: str, path: str, body: Any
@@ -79,7 +92,7 @@ def test_what_belongs_to_others_is_not_found(
     message = others.failed()
     ids = {"conversation": others.conversation.pk, "message": message.pk, "instance": others.instance.pk}
     ids["contact"] = others.conversation.contact_id
-    ids |= {"tenant": others.tenant.pk, "merge": _merge(others)}
+    ids |= {"tenant": others.tenant.pk, "merge": _merge(others), "attachment": _attachment(others)}
     before = _snapshot()
 
     response = _call(team, method, path, body, ids)
@@ -91,7 +104,7 @@ def test_what_belongs_to_others_is_not_found(
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, body: Any) -> None:
-    names = ("conversation", "message", "instance", "contact", "tenant", "merge")
+    names = ("conversation", "message", "instance", "contact", "tenant", "merge", "attachment")
     ids = dict.fromkeys(names, uuid4())
 
     assert _call(team, method, path, body, ids).status_code == 404
@@ -101,6 +114,7 @@ def test_what_does_not_exist_reads_the_same(team: Team, method: str, path: str, 
 def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body: Any) -> None:
     ids = {"conversation": team.conversation.pk, "message": uuid4(), "instance": team.instance.pk}
     ids |= {"contact": team.conversation.contact_id, "tenant": team.tenant.pk, "merge": uuid4()}
+    ids["attachment"] = _attachment(team)
 
     response = getattr(APIClient(), method)(f"/api/chat/{path.format(**ids)}", body, format="json")
 
@@ -110,7 +124,7 @@ def test_nobody_gets_in_without_a_token(team: Team, method: str, path: str, body
 
 def test_every_address_with_an_id_is_in_the_table() -> None:
     routed = {str(row.pattern) for row in urls.urlpatterns if "pk" in str(row.pattern)}
-    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>").replace("{contact}", "<uuid:pk>").replace("{merge}", "<uuid:merge_id>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
+    tabled = {path.replace("{conversation}", "<uuid:pk>").replace("{message}", "<uuid:pk>").replace("{instance}", "<uuid:pk>").replace("{contact}", "<uuid:pk>").replace("{attachment}", "<uuid:pk>").replace("{merge}", "<uuid:merge_id>") for _, path, _ in ALL}  # fmt: skip  # noqa: E501
 
     assert routed <= tabled
 
