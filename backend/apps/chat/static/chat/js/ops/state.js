@@ -47,7 +47,7 @@ function choose(state, { ids, on }) {
 
 const reducers = {
   "status/loaded": (state, { status, at }) => ({
-    ...state, status, statusAt: at, failing: false, clockSkew: Date.parse(status.timestamp) - at, history: sampled(state.history, status),
+    ...state, status, statusAt: at, failing: false, signedOut: false, clockSkew: Date.parse(status.timestamp) - at, history: sampled(state.history, status),
   }),
   "status/failed": (state) => ({ ...state, failing: true }),
   "signedOut": (state) => ({ ...state, signedOut: true }),
