@@ -22,6 +22,7 @@ import httpx
 
 REDIRECTS: Final = 4
 _REDIRECTED: Final = (301, 302, 303, 307, 308)
+_PIECE: Final = 1 << 16
 _CONNECT_SECONDS: Final = 5.0
 _PORTS: Final = {"https": 443, "http": 80}
 # IPv4 inside IPv6 that `ipaddress` does not take apart by itself: RFC 6052 and RFC 8215.
@@ -30,6 +31,7 @@ _TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network
 # Special in the registry of RFC 6890, though some Pythons take them for global.
 _SPECIAL: Final = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
 
+Take = Callable[[bytes], Awaitable[None]]
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -121,6 +123,7 @@ async def fetch(
     timeout: float,
     allow_hosts: Collection[str] = (),
     resolver: Resolver | None = None,
+    take: Take | None = None,
 ) -> Fetched:
     """GET a URL and return its body.
 
@@ -130,6 +133,7 @@ async def fetch(
         allow_hosts: places (`host:port`, see `place_of`) that the operator configured, such as Evolution's own: they
             may speak http and have private addresses. A redirect from elsewhere does not get this permission.
         resolver: finds a name's addresses; the system's own by default.
+        take: gets the body in pieces, for one too large to be held; `content` is then empty. It may raise.
 
     Raises:
         FetchRefused: we do not go there, or the answer is too large or compressed.
@@ -137,18 +141,20 @@ async def fetch(
     """
     try:
         async with asyncio.timeout(timeout):
-            return await _follow(url, max_bytes, frozenset(allow_hosts), resolver or resolve)
+            return await _follow(url, max_bytes, frozenset(allow_hosts), resolver or resolve, take)
     except TimeoutError:
         raise FetchFailed("timeout") from None
     except (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError) as error:
         raise FetchFailed(type(error).__name__) from None
 
 
-async def _follow(url: str, max_bytes: int, allowed: frozenset[str], resolver: Resolver) -> Fetched:
+async def _follow(
+    url: str, max_bytes: int, allowed: frozenset[str], resolver: Resolver, take: Take | None
+) -> Fetched:
     trusting = True
     for _ in range(REDIRECTS + 1):
         place = await _look_at(url, allowed if trusting else frozenset(), resolver)
-        answer = await _get(place, max_bytes)
+        answer = await _get(place, max_bytes, take)
         if isinstance(answer, Fetched):
             return answer
         url, trusting = urljoin(url, answer), place.trusted
@@ -193,7 +199,7 @@ def tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-async def _get(place: _Place, max_bytes: int) -> Fetched | str:
+async def _get(place: _Place, max_bytes: int, take: Take | None) -> Fetched | str:
     """The body, or where the answer redirects to."""
     async with httpx.AsyncClient(
         verify=tls_context() if place.url.scheme == "https" else False,
@@ -209,21 +215,25 @@ async def _get(place: _Place, max_bytes: int) -> Fetched | str:
         )
         response = await client.send(request, stream=True)
         try:
-            return await _read(response, max_bytes)
+            return await _read(response, max_bytes, take)
         finally:
             await response.aclose()
 
 
-async def _read(response: httpx.Response, max_bytes: int) -> Fetched | str:
+async def _read(response: httpx.Response, max_bytes: int, take: Take | None) -> Fetched | str:
     if response.status_code in _REDIRECTED and "Location" in response.headers:
         return response.headers["Location"]
     if response.status_code != 200:
         raise FetchFailed("http_status", response.status_code)
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise FetchRefused("compressed")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > max_bytes:
+    body, size = bytearray(), 0
+    async for chunk in response.aiter_raw(_PIECE):
+        size += len(chunk)
+        if size > max_bytes:
             raise FetchRefused("too_big")
+        if take is None:
+            body += chunk
+        else:
+            await take(chunk)
     return Fetched(bytes(body), response.headers.get("Content-Type", ""))

@@ -181,14 +181,13 @@ class Fetcher:
         """A stranger may have chosen the address: only the checked fetcher goes there."""
         allowed = {fetch.place_of(job.ref.base_url)}
         try:
-            async with self._whole:
-                found = await fetch.fetch(
-                    url,
-                    max_bytes=limits.max_bytes(job.row.kind),
-                    timeout=settings.CHAT_MEDIA_TIMEOUT_SECONDS,
-                    allow_hosts=allowed,
-                )
-                await self._thread(lambda: file.write(found.content))
+            await fetch.fetch(
+                url,
+                max_bytes=limits.max_bytes(job.row.kind),
+                timeout=settings.CHAT_MEDIA_TIMEOUT_SECONDS,
+                allow_hosts=allowed,
+                take=lambda chunk: self._thread(lambda: file.write(chunk)),
+            )
         except fetch.FetchRefused as error:
             too_big = error.reason == "too_big"
             raise MediaRefused(

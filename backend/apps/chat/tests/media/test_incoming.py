@@ -367,6 +367,20 @@ def test_an_address_that_is_nobodys_business_is_not_opened(
     assert state(row) == ("failed", "media_address_refused")
 
 
+def test_a_file_at_evolutions_own_address_is_taken(conversation: Conversation, evolution: Evolution) -> None:
+    data = jpeg(300, 300)
+    row = waiting(conversation, size=len(data))
+    assert row.source is not None
+    source = {**row.source, "url": f"{evolution.url}/store/x.jpg"}
+    MessageAttachment.objects.filter(pk=row.pk).update(source=source)
+    process(row.pk)
+    assert state(row) == ("pending", "media_download_failed")
+    evolution.files["/store/x.jpg"] = data
+    due_now(row)
+    process(row.pk)
+    assert state(row) == ("completed", "")
+
+
 def test_no_credential_is_told_or_kept(conversation: Conversation, evolution: Evolution, told: Told) -> None:
     row = waiting(conversation)
     evolution.says[id_of(row)] = (400, error("Error: apikey test-key refused"))
