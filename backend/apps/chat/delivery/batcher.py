@@ -18,7 +18,7 @@ from django.db import connection
 from apps.chat.delivery import lane
 from apps.chat.delivery.lane import Busy, Final, Finalized, Step
 
-BATCH = 64
+BATCH = 256
 T = TypeVar("T")
 _Job = tuple[Any, "asyncio.Future[Any]"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ from apps.tenancy.secrets import unseal
 State = Delivery.State
 # Sends that put a message of its own into the chat; the other kinds change one that is there.
 OWN_SENDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
+_RELAXED = "SELECT set_config('synchronous_commit', 'off', true)"
 # How far back a dead worker's lanes are looked for; more were not in any hands a moment ago.
 RECENT_ATTEMPTS = 20_000
 
@@ -115,6 +116,7 @@ class Due:
 
 
 _STEP_FIELDS = tuple(field.name for field in fields(Step))
+_FINAL_FIELDS = tuple(field.name for field in fields(Final))
 _UUID_FIELDS = ("conversation_id", "message_id", "instance_id", "tenant_id")
 _open_sealed = lru_cache(maxsize=1024)(unseal)
 
@@ -188,7 +190,12 @@ def _hex(value: UUID | None) -> str | None:
 
 
 def _as_json(finals: Iterable[Final]) -> str:
-    return json.dumps([{**asdict(final), "message": _hex(final.message)} for final in finals])
+    return json.dumps(
+        [
+            {**{name: getattr(final, name) for name in _FINAL_FIELDS}, "message": _hex(final.message)}
+            for final in finals
+        ]
+    )
 
 
 def _merged(finals: Sequence[Final]) -> list[Final]:
@@ -202,6 +209,31 @@ def _merged(finals: Sequence[Final]) -> list[Final]:
 
 
 def _write(finals: Sequence[Final]) -> list[Finalized]:
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        rows = _as_json(finals)
+        done = _write_in_one_trip(rows)
+    else:
+        done, rows = _write_in_turn(finals)
+    if any(final.prov for final in finals):
+        told_more = _attach_parked(rows)
+        done = [replace(row, told_more=row.id in told_more) for row in done]
+    return done
+
+
+def _write_in_one_trip(rows: str) -> list[Finalized]:
+    """PostgreSQL: all statements in one round trip, one transaction that waits for no disk.
+
+    A power cut may forget the last moments: what was sending is then verified, as after any crash. The step before the
+    POST is what must be on disk.
+    """
+    sql, values = statements("postgresql"), {"rows": rows}
+    _, done, *_ = pipeline.run(
+        [(_RELAXED, {}), (sql.finalize, values), (sql.close_applied, values), (sql.mark_sent, values)]
+    )
+    return [Finalized(*row) for row in done]
+
+
+def _write_in_turn(finals: Sequence[Final]) -> tuple[list[Finalized], str]:
     sql = statements(connection.vendor)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.finalize, {"rows": _as_json(finals)})
@@ -214,19 +246,20 @@ def _write(finals: Sequence[Final]) -> list[Finalized]:
         cursor.execute(sql.close_attempts, {"rows": counted})
         if any(final.prov for final in finals):
             cursor.execute(sql.mark_sent, {"rows": counted})
-    if any(final.prov for final in finals):
-        told_more = _attach_parked(counted)
-        done = [replace(row, told_more=row.id in told_more) for row in done]
-    return done
+    return done, counted
 
 
 def _attach_parked(rows: str) -> set[int]:
     """Give the rows what was parked under their new provider ids; must follow the commit that wrote these."""
     from apps.chat.delivery.evidence import attach_parked_acks
 
-    with connection.cursor() as cursor:
-        cursor.execute(statements(connection.vendor).parked, {"rows": rows})
-        found = cursor.fetchall()
+    sql, values = statements(connection.vendor).parked, {"rows": rows}
+    if connection.vendor == "postgresql":
+        [found] = pipeline.run([(sql, values)])
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            found = cursor.fetchall()
     return {row[0] for row in found if attach_parked_acks(_uuid(row[1]), [row[2]])}
 
 

@@ -15,7 +15,7 @@ from django.db import connection
 
 
 def run(statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[Any, ...]]]:
-    """The rows of each statement, in order; all of them in one transaction.
+    """The rows of each statement, in order, none of one that gives none; all of them in one transaction.
 
     Raises:
         django.db.Error: as Django itself would.
@@ -26,7 +26,7 @@ def run(statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[
     with connection.wrap_database_errors:
         with raw.pipeline():
             cursors = [_sent(raw, sql, values) for sql, values in statements]
-        return [cursor.fetchall() for cursor in cursors]
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 def _sent(raw: psycopg.Connection[Any], sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:

@@ -26,6 +26,7 @@ class Statements:
     attempts: str
     finalize: str
     close_attempts: str
+    close_applied: str
     mark_sent: str
     parked: str
     sweep: str
@@ -40,6 +41,19 @@ class Statements:
 
 _PG_FINAL_COLUMNS = """x(id bigint, n int, fence int, state int, prov text, wait float8, reason text, refund int,
     message text, closed int, http int, bytes_left boolean, bound_by int)"""
+
+# A doubt sticks to its attempt until that is closed, whatever a later look says.
+_PG_CLOSE = f"""
+UPDATE chat_attempt a SET
+  closed = coalesce(x.closed, a.closed),
+  reason = CASE WHEN x.closed IS NULL AND a.reason IN ({_DOUBTS}) THEN a.reason ELSE x.reason END,
+  http_status = coalesce(x.http, a.http_status), bytes_left = coalesce(x.bytes_left, a.bytes_left),
+  closed_at = CASE WHEN x.closed IS NULL THEN a.closed_at ELSE clock_timestamp() END,
+  provider_id = coalesce(x.prov, a.provider_id),
+  bound_by = CASE WHEN x.prov IS NULL THEN a.bound_by ELSE x.bound_by END
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
+WHERE a.delivery_id = x.id AND a.n = x.n
+  AND (a.closed IS NULL OR (x.prov IS NOT NULL AND NOT (a.closed = 2 AND a.provider_id = x.prov)))"""
 
 POSTGRESQL = Statements(
     # T1. A head that another session holds is told as busy: its wake-up must not be acknowledged.
@@ -98,18 +112,12 @@ FROM v WHERE d.id = v.id
   AND ((v.prov IS NOT NULL AND d.state <> 10) OR (v.prov IS NULL AND d.fence = v.fence AND d.state IN (1, 2)))
 RETURNING d.id, d.state, d.tries, d.failure_gen
 """,
-    # A doubt sticks to its attempt until that is closed, whatever a later look says.
-    close_attempts=f"""
-UPDATE chat_attempt a SET
-  closed = coalesce(x.closed, a.closed),
-  reason = CASE WHEN x.closed IS NULL AND a.reason IN ({_DOUBTS}) THEN a.reason ELSE x.reason END,
-  http_status = coalesce(x.http, a.http_status), bytes_left = coalesce(x.bytes_left, a.bytes_left),
-  closed_at = CASE WHEN x.closed IS NULL THEN a.closed_at ELSE clock_timestamp() END,
-  provider_id = coalesce(x.prov, a.provider_id),
-  bound_by = CASE WHEN x.prov IS NULL THEN a.bound_by ELSE x.bound_by END
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS {_PG_FINAL_COLUMNS}
-WHERE a.delivery_id = x.id AND a.n = x.n
-  AND (a.closed IS NULL OR (x.prov IS NOT NULL AND NOT (a.closed = 2 AND a.provider_id = x.prov)))
+    close_attempts=_PG_CLOSE,
+    # As one of several statements in a transaction of its own: what it wrote itself is what the finalize applied.
+    # Proof needs no fence, and neither does doubt.
+    close_applied=f"""{_PG_CLOSE}
+  AND (x.prov IS NOT NULL OR x.reason IN ({_DOUBTS})
+       OR EXISTS (SELECT 1 FROM chat_delivery d WHERE d.id = x.id AND d.xmin = pg_current_xact_id()::xid))
 """,
     mark_sent=f"""
 UPDATE chat_message m SET
@@ -269,6 +277,7 @@ WHERE chat_attempt.delivery_id = x.id AND chat_attempt.n = x.n
   AND (chat_attempt.closed IS NULL
     OR (x.prov IS NOT NULL AND NOT (chat_attempt.closed = 2 AND chat_attempt.provider_id = x.prov)))
 """,
+    close_applied="",  # no round trips to save
     mark_sent=f"""
 UPDATE chat_message SET
   provider_id = x.prov, ack = max(ack, 1), ack_error = 0, sent_at = coalesce(sent_at, {_NOW})

@@ -231,8 +231,29 @@ def test_a_rejection_and_a_finalize_of_one_row_do_not_deadlock(eventually: Calla
     assert head.state == State.FAILED
 
 
+def test_a_no_that_comes_too_late_closes_no_attempt() -> None:
+    """The row moved on, so that its step's "not sent" is not recorded: neither may the attempt be told so."""
+    head, other = queue(), queue()
+    late, timely = stepped(head.conversation), stepped(other.conversation)
+    write(unclear(late))
+    write(not_sent(late), not_sent(timely))
+    head.refresh_from_db()
+    assert head.state == State.VERIFYING
+    closed = dict(Attempt.objects.values_list("delivery_id", "closed"))
+    assert closed == {head.pk: None, other.pk: Attempt.Closed.NOT_SENT}
+
+
+def test_doubt_that_comes_too_late_is_remembered() -> None:
+    head = queue()
+    late = stepped(head.conversation)
+    write(unclear(late))
+    write(unclear(late, reason="failed_after_send"))
+    assert Attempt.objects.get(delivery=head).reason == "failed_after_send"
+
+
 def somebody_waits() -> bool:
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # or a transaction sees for ever what it saw first
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         return bool(cursor.fetchone()[0])
 
