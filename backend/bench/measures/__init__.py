@@ -1,0 +1,1 @@
+"""What is measured, a module for each part of the system. A measure takes the bench and the number of the round."""
