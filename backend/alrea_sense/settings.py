@@ -327,6 +327,9 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "WhatsApp conversations through Evolution API: nothing lost, nothing sent twice, order kept.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "AttachmentStatusEnum": ["pending", "processing", "completed", "failed", "skipped"],
+    },
 }
 
 LOGGING = {
