@@ -329,6 +329,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         "AttachmentStatusEnum": ["pending", "processing", "completed", "failed", "skipped"],
+        "MessageStatusEnum": [
+            *("received", "queued", "sending", "retrying", "verifying", "held", "submitted", "sent"),
+            *("delivered", "seen", "failed", "cancelled"),
+        ],
     },
 }
 
