@@ -10,8 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from apps.chat.tests.web.conftest import Inbox
+from apps.chat.tests.web.scenery_ops import trouble
 from apps.chat.tests.web.stub import serving
-from apps.chat.tests.web.stub_ops import OpsStub, ago
+from apps.chat.tests.web.stub_ops import OpsStub
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,31 +33,6 @@ async def ops(browser: Browser) -> AsyncIterator[Ops]:
         for context in opened.contexts:
             await context.close()
     assert opened.complaints == []
-
-
-def trouble(stub: OpsStub) -> None:
-    """A bit of everything."""
-    stub.instances = [
-        stub.number("vendas", waiting=2, held=2, stale=2),
-        stub.number(
-            "suporte",
-            connection="close",
-            gate="parked",
-            gate_reason="logged_out",
-            gate_since=ago(12),
-            next_probe_at=ago(-0.5),
-            waiting=31,
-        ),
-    ]
-    for name in ("Camila Duarte", "", "Padaria Três Irmãos"):
-        stub.letter(name)
-    stub.letter("Lucas Ferreira", "lookup_timed_out", attempts=5)
-    stub.streams["send_message"] |= {"pending": 12, "lag": 230, "length": 242, "oldest_age_seconds": 75.0}
-    stub.workers.append(
-        {"name": "web-2-90-77aa01bc", "alive": False, "beat_at": ago(3), "started_at": ago(300)}
-    )
-    for code in ("stream_long", "stream_old"):
-        stub.alerts.append({"queue": "send_message_stream", "code": code, "level": "warning", "message": "x"})
 
 
 async def test_all_quiet_is_said_in_one_line_and_trouble_appears_by_itself(ops: Ops) -> None:
@@ -131,6 +107,7 @@ async def test_discarding_is_previewed_and_can_be_left_with_escape(ops: Ops) -> 
     await page.get_by_role("dialog").get_by_role("button", name="Descartar").click()
     await expect(page.locator(".letter")).to_have_count(1)
     await expect(page.locator(".toast")).to_contain_text("1 mensagem descartada")
+    await expect(page.locator("#letters")).to_be_focused()
     assert ops.stub.posts[-1][1] == {"failure_gen": 1}
 
 

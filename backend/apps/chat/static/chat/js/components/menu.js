@@ -74,6 +74,7 @@ export function Menu() {
         <div class="menu-panel" id="menu">
           <p class="menu-user"><strong>${boot.user.name}</strong>${boot.user.name !== boot.user.email && html`<span>${boot.user.email}</span>`}</p>
           <${OtherTeams} />
+          ${!location.pathname.startsWith("/ops") && html`<p class="menu-teams"><a href="/ops/?tenant=${boot.tenant.id}">${t("operations")}</a></p>`}
           <${Choice} label=${t("language")} options=${languages} value=${lang} onChoose=${actions.setLanguage} />
           <${Choice} label=${t("theme")} options=${themes} value=${theme} onChoose=${actions.setTheme} />
           <${Logout} />

@@ -124,6 +124,7 @@ export const en = {
   queuedBehind: "Waits for an earlier message, so that the order is kept.",
   unreadConversations: { one: "{n} with unread messages", other: "{n} with unread messages" },
   otherTeams: "Other teams",
+  operations: "Operations",
   cancelMaybe: "Cancelled. An earlier try may have gone out already.",
   cancelPending: "It is on its way right now; it is stopped if it has not gone out.",
   attach: "Attach files",

@@ -124,6 +124,7 @@ export const pt = {
   queuedBehind: "Espera uma mensagem anterior, para manter a ordem.",
   unreadConversations: { one: "{n} com mensagens não lidas", other: "{n} com mensagens não lidas" },
   otherTeams: "Outras equipes",
+  operations: "Operação",
   cancelMaybe: "Cancelada. Uma tentativa anterior pode já ter saído.",
   cancelPending: "Ela está saindo agora; será detida se ainda não saiu.",
   attach: "Anexar arquivos",

@@ -2,7 +2,7 @@
 import { useApp, useStore, useWords } from "../../components/context.js";
 import { Icon } from "../../components/icons.js";
 import { html, useEffect, useRef, useState } from "../../preact.js";
-import { byInstance, troubleOf } from "../figures.js";
+import { byInstance, byReason, troubleOf, whyFailed } from "../figures.js";
 
 const ASK_MS = 3_000;
 
@@ -10,7 +10,15 @@ function Dialog({ title, children }) {
   const { actions } = useApp();
   const { t } = useWords();
   const dialog = useRef(null);
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    const before = document.activeElement;
+    const shown = dialog.current;
+    shown.showModal();
+    return () => {
+      shown.close(); // until then nothing outside of it takes the focus
+      (before?.disabled ? before.closest("section") : before)?.focus(); // what was pressed may be over and done
+    };
+  }, []);
   return html`
     <dialog class="dialog" ref=${dialog} onClose=${actions.closeDialog} aria-labelledby="dialog-title">
       <header>
@@ -41,15 +49,22 @@ function Confirm({ title, lines, button, tone = "primary", run }) {
     <//>`;
 }
 
+/** What is chosen, by reason and by number. */
+function contents(rows, { t, lang }) {
+  const reasons = byReason(rows).map(({ reason, reason_text: words, rows: own }) => t("perReason", { n: own.length, why: whyFailed(words, lang).text || reason }));
+  return [...reasons, ...byInstance(rows).map(({ name, n }) => t("perInstance", { name, n }))];
+}
+
 function Replay({ dialog }) {
   const { actions } = useApp();
-  const { t } = useWords();
+  const words = useWords();
+  const { t } = words;
   const instances = useStore((state) => state.instances) ?? [];
   const { n, rows, ids, capped } = dialog;
   const counts = byInstance(rows);
   const away = instances.filter(({ id }) => counts.some((one) => one.id === id)).filter((one) => ["gate", "link"].includes(troubleOf(one, 0)));
   const lines = [
-    ...(rows.length === n ? counts.map(({ name, n: own }) => t("perInstance", { name, n: own })) : []),
+    ...(rows.length === n ? contents(rows, words) : []),
     t("replayOrder"), ...away.map(({ name }) => t("replayWaits", { name })), capped && t("replayMost"),
   ];
   return html`<${Confirm} title=${t("replayTitle", { n })} lines=${lines} button=${t("replay")} run=${() => actions.replay(ids)} />`;
@@ -57,8 +72,9 @@ function Replay({ dialog }) {
 
 function Discard({ dialog: { n, rows } }) {
   const { actions } = useApp();
-  const { t } = useWords();
-  const lines = [...byInstance(rows).map(({ name, n: own }) => t("perInstance", { name, n: own })), t("discardLine")];
+  const words = useWords();
+  const { t } = words;
+  const lines = [...contents(rows, words), t("discardLine")];
   return html`<${Confirm} title=${t("discardTitle", { n })} lines=${lines} button=${t("discard")} tone="danger" run=${() => actions.discard(rows)} />`;
 }
 

@@ -15,14 +15,14 @@ export function Page() {
   const { t } = useWords();
   const announcement = useStore((state) => state.announcement);
   useEffect(() => {
-    document.title = `${t("opsTitle")} · ALREA Sense`;
+    document.title = `${t("operations")} · ALREA Sense`;
   }, [t]);
   return html`
     <div class="ops">
       <${Interruption} />
       <header class="ops-head">
         <${Menu} />
-        <div><h1>${t("opsTitle")}</h1><p>${boot.tenants.map(({ name }) => name).join(", ")}</p></div>
+        <div><h1>${t("operations")}</h1><p>${boot.tenants.map(({ name }) => name).join(", ")}</p></div>
         <a class="button small" href="/?tenant=${boot.tenant.id}"><${Icon} name="chat" /> ${t("toInbox")}</a>
       </header>
       <main>

@@ -1,6 +1,5 @@
 // English texts of the operations page. The keys are those of pt.js; a test compares them.
 export const en = {
-  opsTitle: "Operations",
   toInbox: "Conversations",
   quiet: "All quiet",
   quietHint: "Nothing is stuck, and nothing waits for you.",
@@ -96,6 +95,7 @@ export const en = {
   discardTitle: { one: "Discard {n} message?", other: "Discard {n} messages?" },
   discardLine: "They do not go out. In their conversations they stay visible as cancelled.",
   discardDone: { one: "{n} message discarded", other: "{n} messages discarded" },
+  perReason: "{n} × {why}",
   perInstance: "{name}: {n}",
   queues: "Queues",
   queuesHint: "Of the whole server, all teams together.",

@@ -1,6 +1,5 @@
 // Textos da página de operação, em português do Brasil. As chaves são as de en.js; um teste as compara.
 export const pt = {
-  opsTitle: "Operação",
   toInbox: "Conversas",
   quiet: "Tudo calmo",
   quietHint: "Nada está parado e nada espera por você.",
@@ -96,6 +95,7 @@ export const pt = {
   discardTitle: { one: "Descartar {n} mensagem?", other: "Descartar {n} mensagens?" },
   discardLine: "Não serão enviadas. Nas conversas, continuam visíveis como canceladas.",
   discardDone: { one: "{n} mensagem descartada", other: "{n} mensagens descartadas" },
+  perReason: "{n} × {why}",
   perInstance: "{name}: {n}",
   queues: "Filas",
   queuesHint: "De todo o servidor, todas as equipes juntas.",
