@@ -8,7 +8,7 @@ Times are the database's.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -89,10 +89,22 @@ def seconds_left(attachment_id: UUID) -> float | None:
     return max((found[0] - found[1]).total_seconds(), 0.0) if found else None
 
 
-def due(limit: int, overdue_by: float = 0.0) -> Sequence[UUID]:
-    """Rows that may be processed, the longest waiting first; only those due for `overdue_by` seconds or more."""
+def due(limit: int, overdue_by: float = 0.0, without: Collection[UUID] = ()) -> list[tuple[UUID, UUID]]:
+    """Rows that may be processed, each with its instance, the longest waiting first.
+
+    Args:
+        overdue_by: only those that have been due for so many seconds.
+        without: instances that have no room at present.
+    """
     late = _due().filter(wake_at__lte=Now() - timedelta(seconds=overdue_by))
-    return list(late.order_by("wake_at").values_list("pk", flat=True)[:limit])
+    rows = late.exclude(message__instance_id__in=without) if without else late
+    return list(rows.order_by("wake_at").values_list("pk", "message__instance_id")[:limit])
+
+
+def instance_of(attachment_id: UUID) -> UUID | None:
+    """The instance whose file it is; None for what is not there."""
+    found = MessageAttachment.objects.filter(pk=attachment_id)
+    return found.values_list("message__instance_id", flat=True).first()
 
 
 def announce(row: MessageAttachment) -> None:

@@ -303,7 +303,7 @@ def test_a_worker_that_is_told_to_stop_gives_the_row_back(
 
     asyncio.run(stopped())
     assert state(row) == ("pending", "")
-    assert claims.due(5) == [row.pk]
+    assert claims.due(5) == [(row.pk, conversation.instance_id)]
 
 
 def test_a_row_that_is_held_or_done_or_early_is_left_alone(
