@@ -118,6 +118,7 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     if known is not None:
         return _again(row, event, known)
     message = _new(row, event, origin)
+    waiting = _take_parked(message, incoming)
     conversation, is_new = contacts.conversation_with(
         row.instance, contact, contacts.preferred(theirs), message.sort_at, put_away=history
     )
@@ -127,7 +128,7 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
         return "known"
     if message.sort_at <= conversation.last_message_at:
         _attach_replies(message)
-    reactions.attach(message, in_group=jids.is_group(event.remote_jid))
+    reactions.put_parked(message, waiting, in_group=jids.is_group(event.remote_jid))
     files = intake.attach(message, row, event)
     _update(conversation, message)
     if history:
@@ -190,7 +191,7 @@ def _came_anew(message: Message) -> None:
 
 
 def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
-    """The message as it should be stored, with what waited for it, but without its conversation."""
+    """The message as it should be stored, but without its conversation and what waited for it."""
     incoming = origin == Message.Origin.CUSTOMER
     quoted = event.quoted_id or ""
     message = Message(
@@ -215,7 +216,6 @@ def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Mess
     if event.source_event == HISTORY:
         message.details = {**(message.details or {}), "history": True}
         message.read_at = row.received_at if incoming else None
-    _take_parked(message, incoming)
     return message
 
 
@@ -226,10 +226,15 @@ def _as_sent(message: Message, event: MessageEvent, at: datetime) -> None:
     message.sent_at = at
 
 
-def _take_parked(message: Message, incoming: bool) -> None:
-    """Edits and deletions that came first; for a customer's message also that it was read on our phone."""
+def _take_parked(message: Message, incoming: bool) -> object:
+    """Edits and deletions that came first; for a customer's message also that it was read on our phone.
+
+    Returns:
+        the reactions that waited, for `reactions.put_parked`.
+    """
     change_id = f"{changes.PARKED_PREFIX}{message.provider_id}"
-    ids = [change_id, message.provider_id] if incoming else [change_id]
+    reactions_id = f"{reactions.PARKED_PREFIX}{message.provider_id}"
+    ids = [change_id, reactions_id, *([message.provider_id] if incoming else [])]
     rows = {
         row.provider_id: row
         for row in Evidence.objects.filter(instance_id=message.instance_id, provider_id__in=ids)
@@ -242,6 +247,7 @@ def _take_parked(message: Message, incoming: bool) -> None:
             message.details = {**(message.details or {}), "history": statuses.READ}
     if rows:
         Evidence.objects.filter(pk__in=[row.pk for row in rows.values()]).delete()
+    return rows[reactions_id].record if reactions_id in rows else None
 
 
 def _insert(message: Message) -> bool:

@@ -47,25 +47,26 @@ def reacted(row: WebhookEvent, event: MessageEvent) -> str:
     return "reaction" if changed else "known reaction"
 
 
-def attach(message: Message, *, in_group: bool) -> bool:
-    """Give a message the reactions that came before it. Its id is held; call inside the transaction.
-
-    Returns:
-        Whether there were any.
-    """
+def attach(message: Message, *, in_group: bool) -> None:
+    """Give a message the reactions that came before it. Its id is held; call inside the transaction."""
     if message.provider_id is None or len(message.provider_id) > ID_LENGTH:
-        return False
+        return
     rows = Evidence.objects.filter(
         instance_id=message.instance_id, provider_id=f"{PARKED_PREFIX}{message.provider_id}"
     )
     parked = rows.first()
-    if parked is None:
-        return False
-    for author, (at, emoji) in sorted(_entries(parked.record).items()):
+    if parked is not None:
+        parked.delete()
+        put_parked(message, parked.record, in_group=in_group)
+
+
+def put_parked(message: Message, record: object, *, in_group: bool) -> None:
+    """Put the reactions of an `Evidence` row's record on their message."""
+    waiting = _entries(record)
+    for author, (at, emoji) in sorted(waiting.items()):
         reactions.put(message, author, emoji, datetime.fromisoformat(at), in_group=in_group)
-    parked.delete()
-    transaction.on_commit(lambda: reactions.tell(message), robust=True)
-    return True
+    if waiting:
+        transaction.on_commit(lambda: reactions.tell(message), robust=True)
 
 
 def _author(event: MessageEvent) -> str:
