@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import django
 
@@ -19,28 +20,36 @@ from apps.chat.tests.web.scenery_ops import trouble  # noqa: E402
 from apps.chat.tests.web.stub import serving  # noqa: E402
 from apps.chat.tests.web.stub_ops import OpsStub  # noqa: E402
 
+
+class Shot(NamedTuple):
+    name: str
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+    troubled: bool
+
+
 SHOTS = [
-    ("ops-desktop-light", (1280, 1100), "light", True),
-    ("ops-phone-dark", (390, 844), "dark", False),
+    Shot("ops-desktop-light", 1280, 1100, "light", troubled=True),
+    Shot("ops-phone-dark", 390, 844, "dark", troubled=False),
 ]
 
 
-async def shoot(browser: Browser, folder: Path, shot: tuple[str, tuple[int, int], str, bool]) -> None:
-    name, (width, height), scheme, troubled = shot
+async def shoot(browser: Browser, folder: Path, shot: Shot) -> None:
     stub = OpsStub()
-    if troubled:
+    if shot.troubled:
         trouble(stub)
     async with serving(stub) as url:
         page = await browser.new_page(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
+            viewport={"width": shot.width, "height": shot.height},
+            color_scheme=shot.scheme,
             locale="pt-BR",
             timezone_id="America/Sao_Paulo",
         )
         await page.goto(f"{url}/ops/")
         await page.wait_for_selector(".queues")
         await page.wait_for_timeout(300)
-        await page.screenshot(path=folder / f"{name}.png")
+        await page.screenshot(path=folder / f"{shot.name}.png")
         await page.close()
 
 

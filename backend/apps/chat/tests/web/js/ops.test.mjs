@@ -83,8 +83,10 @@ test("dead letters of others ask for nothing; one's own come first", () => {
   assert.deepEqual([foreign[0].level, foreign[0].values.n, pressing(foreign)], ["note", 3, 0]);
   const letters = { ...initialState.letters, rows: [letter("a"), letter("b")] };
   const own = alertsOf(stateWith({ status: statusWith({ dead: 3, alerts }), letters, instances: [number({ stale: 4, held: 4 })] }), NOW);
-  assert.deepEqual(own.map(({ level, values }) => [level, values.n]), [["bad", 2], ["warn", 4]]);
-  assert.equal(alertsOf(stateWith({ status: statusWith(), letters }), NOW)[0].values.n, 2, "told even when the notice board is empty");
+  assert.deepEqual(own.map(({ level, values }) => [level, values.n]), [["bad", "2"], ["warn", 4]]);
+  const told = (more) => alertsOf(stateWith({ status: statusWith(), letters: { ...letters, more } }), NOW)[0].values.n;
+  assert.equal(told(false), "2", "told even when the notice board is empty");
+  assert.equal(told(true), "2+", "never the count of all teams");
 });
 
 test("a number's trouble has a reason, and only what helps is offered", () => {

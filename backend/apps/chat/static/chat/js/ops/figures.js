@@ -80,7 +80,7 @@ function numberAlerts(instance, now) {
 function letterAlert(row, letters) {
   const own = letters.rows?.length ?? 0;
   if (!own && letters.rows) return { id: "foreign", level: "note", text: "alert_foreign_letters", do: "do_foreign_letters", values: { n: row?.waiting ?? 0 }, to: "letters" };
-  const n = letters.rows && !letters.more ? own : row?.waiting ?? own;
+  const n = letters.rows ? `${own}${letters.more ? "+" : ""}` : row.waiting;
   return { id: "letters", level: "bad", text: "alert_dead_letters", do: "do_dead_letters", values: { n }, to: "letters" };
 }
 
