@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from alrea_sense import loop
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.chat.consumers import last_words, until_signal
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--queues", nargs="+", choices=names, default=names, help="work only these lists")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(_run([QUEUE_PREFIX + name for name in options["queues"]]))
+        loop.run(_run([QUEUE_PREFIX + name for name in options["queues"]]))
 
 
 async def _run(queues: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from alrea_sense import loop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(_run(max(1, options["concurrency"])))
+        loop.run(_run(max(1, options["concurrency"])))
         last_words()
 
 

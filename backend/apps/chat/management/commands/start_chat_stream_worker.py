@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from alrea_sense import loop
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.chat.consumers import last_words, until_signal
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             raise CommandError("--send-workers and --mark-workers must be 0 or more, and not both 0.")
         send = send if "send" in options["queues"] else 0
         mark = mark if "mark" in options["queues"] else 0
-        asyncio.run(_run(send, mark, options["consumer_prefix"]))
+        loop.run(_run(send, mark, options["consumer_prefix"]))
 
 
 async def _run(send: int, mark: int, prefix: str | None) -> None:
