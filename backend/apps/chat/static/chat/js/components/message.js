@@ -6,6 +6,7 @@ import { html, memo } from "../preact.js";
 import { lookOf } from "../status.js";
 import { Attachments } from "./attachments.js";
 import { useNow, useStore } from "./context.js";
+import { Details, shownPart } from "./details.js";
 import { Icon } from "./icons.js";
 import { Chips, Tools } from "./reactions.js";
 
@@ -23,6 +24,7 @@ function Content({ message, ...words }) {
   const files = message.attachments ?? [];
   const isText = !message.kind || message.kind === "text";
   const kind = KNOWN_KINDS.includes(message.kind) ? message.kind : "unknown";
+  if (shownPart(message)) return html`<${Details} message=${message} t=${t} />`;
   const said = wordsOf(message);
   return html`
     ${files.length > 0 && html`<${Attachments} files=${files} ...${words} />`}
