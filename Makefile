@@ -1,6 +1,6 @@
 # Everything a person types. Works with any POSIX make; needs python3 3.11 or newer.
 .POSIX:
-.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill model measure clean
+.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill model measure bench bench-quick clean
 
 PY = .venv/bin/python
 DRILL_ARGS = --database both
@@ -38,6 +38,7 @@ check-style: install
 
 check-types: install
 	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing backend/model scripts
+	MYPYPATH=scripts $(PY) -m mypy backend/bench --exclude bench/queues
 
 check-layers: install
 	PYTHONPATH=backend .venv/bin/lint-imports --no-logo
@@ -57,6 +58,12 @@ model: install ## the protocol as a model: holds? and without each guard? (MODEL
 
 measure: install ## how quick and how small an idle system is here (ARGS="--database postgresql")
 	@exec $(PY) scripts/measure.py $(ARGS)
+
+bench: install ## ours beside a yardstick and other systems, under 20 minutes; writes docs/benchmarks.md (ARGS="--only f3")
+	@cd backend && exec ../$(PY) -m bench $(ARGS)
+
+bench-quick: install ## the same in under 4 minutes: one round, small counts, two peers
+	@cd backend && exec ../$(PY) -m bench --quick $(ARGS)
 
 clean: ## forget the local data and caches; .venv stays
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -63,8 +63,12 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(prog="bench", description="Measure, beside a yardstick and other systems.")
-    parser.add_argument("--quick", action="store_true", help="one round of everything, small counts: under 4 minutes")
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measure, beside a yardstick and other systems."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of everything, small counts: under 4 minutes"
+    )
     parser.add_argument("--rounds", type=int, default=0, help="how often (default 3, quick 1)")
     parser.add_argument("--only", nargs="+", metavar="F", help="only what these goals need, as in f1 f3")
     parser.add_argument("--no-peers", action="store_true", help="install nothing")
@@ -72,9 +76,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(
-    stack: contextlib.ExitStack, directory: Path, sizes: Sizes, options: argparse.Namespace
-) -> Bench:
+def prepare(stack: contextlib.ExitStack, directory: Path, sizes: Sizes, options: argparse.Namespace) -> Bench:
     """Servers, databases, peers."""
     say("servers and databases")
     directory.chmod(0o755)
@@ -134,6 +136,8 @@ def attempt(bench: Bench, one: Measure, turn: int) -> None:
     try:
         one(bench, turn)
     except Exception as error:  # a bench that stops at the first trouble tells nothing about the rest
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
         bench.notes.append(f"Round {turn + 1}, {one.__name__}: {type(error).__name__}: {str(error)[:300]}")
         say(bench.notes[-1])
     say(f"round {turn + 1} {one.__name__} {time.monotonic() - began:.1f} s")

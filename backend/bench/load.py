@@ -68,17 +68,27 @@ class Connections:
         reader, writer = await self._free.get()
         writer.write(request.wire(self._name))
         head = await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(length_of(head))
+        length = length_of(head)
+        if length is None:
+            await _skip_chunks(reader)
+        else:
+            await reader.readexactly(length)
         self._free.put_nowait((reader, writer))
         return int(head.split(b" ", 2)[1])
 
 
-def length_of(head: bytes) -> int:
-    """The body's length by the head of an answer; raises ValueError when the head does not tell."""
+def length_of(head: bytes) -> int | None:
+    """The body's length by the head of an answer; None when the body comes in chunks."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
-    raise ValueError("the answer does not tell its length")
+    return None
+
+
+async def _skip_chunks(reader: asyncio.StreamReader) -> None:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        await reader.readexactly(size + 2)
+    await reader.readexactly(2)
 
 
 def at_rate(url: str, requests: Sequence[Request], per_second: float, connections: int = 16) -> Answered:
@@ -91,7 +101,9 @@ def flat_out(url: str, requests: Sequence[Request], connections: int = 32) -> An
     return asyncio.run(_load(url, requests, None, connections))
 
 
-async def _load(url: str, requests: Sequence[Request], per_second: float | None, connections: int) -> Answered:
+async def _load(
+    url: str, requests: Sequence[Request], per_second: float | None, connections: int
+) -> Answered:
     pool, told = Connections(url, connections), Answered()
     await pool.open()
 

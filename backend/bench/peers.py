@@ -49,9 +49,18 @@ def install(peer: Peer, directory: Path) -> Path:
     place = directory / peer.name
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+    ]
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [*command, *peer.packages], capture_output=True, text=True, timeout=INSTALL_SECONDS
         )
     except subprocess.TimeoutExpired:

@@ -51,7 +51,7 @@ def sample_rows(samples: Samples) -> list[tuple[str, str]]:
 
 def unit_of(name: str) -> str:
     """The unit of a sample, from its name."""
-    if name == "journal.rate":
+    if name in ("journal.rate", "journal.applied"):
         return "events/s"
     return "ms" if name.startswith("journal") else UNITS.get(name.split(".")[0], "")
 
@@ -62,7 +62,9 @@ def missed(samples: Samples) -> list[str]:
     for goal in GOALS:
         if goal.met(samples) is False:
             why = goal.limit or "not explained yet"
-            told.append(f"{goal.number}, {goal.what}: {reached_text(goal, samples)}, wanted {goal.wanted()}. {why}.")
+            told.append(
+                f"{goal.number}, {goal.what}: {reached_text(goal, samples)}, wanted {goal.wanted()}. {why}."
+            )
     return told
 
 
@@ -70,7 +72,9 @@ def terminal(run: Run) -> str:
     """What `make bench` prints at its end."""
     rows = [("", "what", "goal", "reached: median (least to greatest)", ""), *goal_rows(run.samples)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     return "\n".join([*lines, "", *run.notes])
 
 
@@ -78,10 +82,15 @@ def markdown(run: Run, kept: str = "") -> str:
     """`docs/benchmarks.md`; `kept` is the part of the former file that people wrote."""
     parts = [
         "# Benchmarks",
-        "Written by `make bench`; what stands below the line \"By hand\" is kept. Only ratios within one run mean anything: "
-        "machines of this kind drift by a factor of two.",
+        'Written by `make bench`; what stands below the line "By hand" is kept. Only ratios within one run mean '
+        "anything: machines of this kind drift by a factor of two.",
         "## Where and when",
-        bullets([*run.machine, f"{run.rounds} interleaved rounds, {run.minutes:.0f} minutes{', quick' * run.quick}"]),
+        bullets(
+            [
+                *run.machine,
+                f"{run.rounds} interleaved rounds, {run.minutes:.0f} minutes{', quick' * run.quick}",
+            ]
+        ),
         "## Goals",
         table(("#", "what", "goal", "reached: median (least to greatest)", ""), goal_rows(run.samples)),
         "## Missed, and what binds",
@@ -100,13 +109,15 @@ BY_HAND = "## By hand"
 NAMES = (
     "`drain`: no-op jobs waiting in the queue, worked off by one worker process on one core, its server on the other",
     "`waits`: the same with jobs of 20 ms; `enqueue`: one job at a time; `cpu`: processor time of the worker",
-    "`raw`: 30 lines around redis-py (XREADGROUP COUNT 256, a task for each entry, pipelined XACK and XDEL): no claim, no "
-    "retry, no dead letter. `ours`: our reader, decoder and acknowledger around the same handler",
+    "`raw`: 30 lines around redis-py (XREADGROUP COUNT 256, a task for each entry, pipelined XACK and XDEL): no claim, "
+    "no retry, no dead letter. `ours`: our reader, decoder and acknowledger around the same handler",
     "`drain.long`: ours, with a long stream behind the jobs that are counted",
-    "`send.ours`: messages queued in PostgreSQL (fsync on), woken through the stream, POSTed to a provider that answers after "
-    "20 ms, recorded; `send.full`: the same with a full database; `send.free`, `send.two`: not bound to a core, one and two processes",
-    "`send.seed`: three loops, COUNT 1, a kept httpx client, one ORM get and update for each message. `send.batched`: our HTTP "
-    "client with batched reads, updates and acknowledgements, and no lanes, claims, evidence or events",
+    "`send.ours`: messages queued in PostgreSQL (fsync on), woken through the stream, POSTed to a provider that "
+    "answers after 20 ms, recorded; `send.full`: the same with a full database; `send.free`, `send.two`: one and two "
+    "processes, bound to no core",
+    "`send.seed`: three loops, COUNT 1, a kept httpx client, one ORM get and update for each message. `send.batched`: "
+    "our HTTP client with batched reads, updates and acknowledgements, and no lanes, claims, evidence or events",
+    "`journal.rate`: webhooks answered; `journal.applied`: the same until the last of them is applied, too",
 )
 
 

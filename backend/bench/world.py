@@ -23,7 +23,12 @@ from bench import machine
 WORKER_CORE: Final = 0
 SERVER_CORE: Final = 1
 # Its deployments hold a few thousand rows hot; the defaults of 128 MB would do for all but the full database.
-DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "512MB"}
+DURABLE: Final[dict[str, Any]] = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "512MB",
+}
 
 
 class Program(Process):
@@ -102,7 +107,9 @@ class World:
         with psycopg.connect(self.postgres.url_of("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE alrea'.encode())
         made = Database(self.postgres.url_of(name))
-        made.tenant = self.seed(made, do="tenant", evolution_url=self.provider.url, conversations=conversations)
+        made.tenant = self.seed(
+            made, do="tenant", evolution_url=self.provider.url, conversations=conversations
+        )
         return made
 
     def settings(self, database: Database, **more: str) -> dict[str, str]:
@@ -122,7 +129,12 @@ class World:
     def seed(self, database: Database, **asked: Any) -> dict[str, Any]:
         """Run `bench.inside.seed`."""
         printed = servers.run_python(
-            "-m", "bench.inside.seed", json.dumps(asked), what="seed", env=self.settings(database), timeout=600
+            "-m",
+            "bench.inside.seed",
+            json.dumps(asked),
+            what="seed",
+            env=self.settings(database),
+            timeout=600,
         )
         told: dict[str, Any] = json.loads(printed.splitlines()[-1])
         return told
@@ -141,7 +153,9 @@ class World:
     ) -> Program:
         """One of our programs inside Django, not started yet."""
         command = [sys.executable, "-m", f"bench.inside.{name}", *args]
-        return Program(name, command, self.directory, servers.environment(self.settings(database, **more)), core)
+        return Program(
+            name, command, self.directory, servers.environment(self.settings(database, **more)), core
+        )
 
     def alone(self, python: str | Path, program: Path, do: str, core: int | None, **given: Any) -> Program:
         """The yardstick or a peer, not started yet."""
@@ -167,9 +181,13 @@ def wait_for(what: str, holds: Any, seconds: float, pause: float = 0.1) -> None:
 
 
 @contextlib.contextmanager
-def worker(world: World, database: Database, core: int | None = WORKER_CORE, **more: str) -> Iterator[Process]:
+def worker(
+    world: World, database: Database, core: int | None = WORKER_CORE, **more: str
+) -> Iterator[Process]:
     """One `start_chat_stream_worker --send-workers 1`, bound to a core."""
-    one = servers.StreamWorker(world.directory, world.settings(database, **more), send_workers=1, mark_workers=0)
+    one = servers.StreamWorker(
+        world.directory, world.settings(database, **more), send_workers=1, mark_workers=0
+    )
     one.log = world.directory / f"worker-{secrets.token_hex(4)}.log"
     one.args = [*machine.pinned(core), *one.args]
     with one:

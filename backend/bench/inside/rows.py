@@ -40,7 +40,7 @@ def insert_many(row: models.Model, source: str, given: Mapping[str, str]) -> int
         known = field.attname in given
         if field.generated or not (known or _has_value(row, field)):
             continue
-        columns.append(connection.ops.quote_name(field.column))
+        columns.append(connection.ops.quote_name(str(field.column)))
         expressions.append(given[field.attname] if known else "%s")
         if not known:
             values.append(field.get_db_prep_save(field.pre_save(row, add=True), connection))
@@ -53,6 +53,4 @@ def insert_many(row: models.Model, source: str, given: Mapping[str, str]) -> int
 
 def _has_value(row: models.Model, field: Any) -> bool:
     """Whether we write the column: not where the database numbers the rows or has a default of its own."""
-    if isinstance(field, models.AutoField) or field.db_default is not NOT_PROVIDED:
-        return False
-    return True
+    return not (isinstance(field, models.AutoField) or field.db_default is not NOT_PROVIDED)

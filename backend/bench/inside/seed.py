@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alrea_sense.settings")
@@ -32,7 +33,8 @@ def main() -> None:
     from bench.inside.rows import prepare
 
     prepare()
-    work = {"tenant": tenant, "queued": queued, "history": history}[asked.pop("do")]
+    known: dict[str, Callable[..., Json]] = {"tenant": tenant, "queued": queued, "history": history}
+    work = known[asked.pop("do")]
     print(json.dumps(work(**asked)))
 
 
@@ -54,6 +56,7 @@ def tenant(evolution_url: str, conversations: int) -> Json:
 
 def _conversations(count: int) -> None:
     from apps.chat.models import Contact, Conversation, Instance
+
     from bench.inside.rows import insert_many
 
     number = Instance.objects.get()
@@ -80,21 +83,27 @@ def _id(name: str, ms: str = "1700000000000") -> str:
 def queued(tag: str, messages: int, lanes: int) -> Json:
     """How many rows there are now to send."""
     from apps.chat.models import Conversation, Delivery, Instance, Message
-    from bench.inside.rows import insert_many
     from django.db import connection, transaction
     from django.utils import timezone
+
+    from bench.inside.rows import insert_many
 
     number, now = Instance.objects.get(), timezone.now()
     ms = str(time.time_ns() // 1_000_000)
     lane = _id(f"'v' || (1 + mod(n - 1, {lanes}))")
     source = f"generate_series(1, {messages}) AS n"
     message = Message(
-        tenant_id=number.tenant_id, instance=number, direction="outgoing", origin="api", sort_at=now, created_at=now
+        tenant_id=number.tenant_id,
+        instance=number,
+        direction="outgoing",
+        origin="api",
+        sort_at=now,
+        created_at=now,
     )
     with transaction.atomic(), connection.cursor() as cursor:
         said = {"id": _id(f"'{tag}-' || n", ms), "conversation_id": lane, "content": f"'{tag}-' || n"}
         insert_many(message, source, said)
-        base = f"(SELECT next_seq FROM chat_conversation WHERE id = {lane})"
+        base = f"(SELECT next_seq FROM chat_conversation WHERE id = {lane})"  # noqa: S608
         insert_many(
             Delivery(tenant_id=number.tenant_id, instance=number),
             source,
@@ -115,8 +124,9 @@ def queued(tag: str, messages: int, lanes: int) -> Json:
 def history(messages: int, conversations: int) -> Json:
     """How many messages there are now."""
     from apps.chat.models import Attempt, Delivery, Instance, Message
-    from bench.inside.rows import insert_many
     from django.utils import timezone
+
+    from bench.inside.rows import insert_many
 
     number, now = Instance.objects.get(), timezone.now()
     ms = "1690000000000 + n"
@@ -142,7 +152,14 @@ def history(messages: int, conversations: int) -> Json:
         },
     )
     insert_many(
-        Delivery(tenant_id=number.tenant_id, instance=number, state=Delivery.State.SENT, fence=1, tries=1, attempts=1),
+        Delivery(
+            tenant_id=number.tenant_id,
+            instance=number,
+            state=Delivery.State.SENT,
+            fence=1,
+            tries=1,
+            attempts=1,
+        ),
         outgoing,
         {
             "conversation_id": lane,

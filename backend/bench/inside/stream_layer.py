@@ -1,7 +1,7 @@
 """Our stream layer around a handler that does nothing: reader, decoder and acknowledger as the workers use them.
 
-    python -m bench.inside.stream_layer work '{"jobs": 1000, "wait": 0, "latency": false}'
-    python -m bench.inside.stream_layer fill '{"jobs": 1000}'       through `enqueue_many`, as a bulk producer does
+python -m bench.inside.stream_layer work '{"jobs": 1000, "wait": 0, "latency": false}'
+python -m bench.inside.stream_layer fill '{"jobs": 1000}'       through `enqueue_many`, as a bulk producer does
 """
 
 from __future__ import annotations

@@ -169,10 +169,13 @@ class Batched:
             return cursor.fetchall() if cursor.description else []
 
 
+SHAPES: dict[str, type[SeedShape] | type[Batched]] = {"seed": SeedShape, "batched": Batched}
+
+
 async def _run(shape: str, ids: Sequence[str], messages: int, url: str) -> None:
     client = await opened(ids)
     cpu = time.process_time()
-    await {"seed": SeedShape, "batched": Batched}[shape](client, messages, url).run()
+    await SHAPES[shape](client, messages, url).run()
     cpu = time.process_time() - cpu
     await client.aclose()
     print(json.dumps({"cpu": cpu / messages * 1e6}), flush=True)

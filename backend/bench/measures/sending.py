@@ -59,7 +59,9 @@ def yardsticks(bench: Bench, turn: int) -> None:
         bench.samples.put(f"cpu.send_{shape}", turn, told["cpu"])
 
 
-def send(bench: Bench, database: Database, count: int, *, processes: int, core: int | None) -> dict[str, float]:
+def send(
+    bench: Bench, database: Database, count: int, *, processes: int, core: int | None
+) -> dict[str, float]:
     """Let workers send `count` messages that wait in the database and on the stream.
 
     Returns:
@@ -122,5 +124,3 @@ def add_wake_ups(client: redis.Redis, rows: Sequence[tuple[Any, ...]]) -> None:
 
 def _settle(database: Database) -> None:
     database.ask("UPDATE chat_delivery SET state = 10, finished_at = now() WHERE live RETURNING id")
-
-

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import httpx
 from testing import servers
 
-from bench import load, machine
+from bench import load
 from bench.bench import Bench
 from bench.figures import percentile
 from bench.load import Request
-from bench.world import WORKER_CORE, Database, wait_for
+from bench.world import Database, wait_for
 
 PER_SECOND = 100
 EVENTS_PER_SECOND = 200
@@ -26,11 +26,11 @@ API = "/api/chat"
 
 @contextlib.contextmanager
 def web(bench: Bench, database: Database) -> Iterator[servers.AsgiServer]:
-    """A server with its consumers inside, as a small deployment has it; its PostgreSQL is on the other core."""
+    """A server with its consumers inside, as a small deployment has it, bound to no core."""
     bench.world.flush()
+    bench.world.provider.reset()
     server = servers.AsgiServer(bench.world.directory, bench.world.settings(database))
     server.log = bench.world.directory / f"web-{secrets.token_hex(4)}.log"
-    server.args = [*machine.pinned(WORKER_CORE), *server.args]
     with server:
         yield server
 
@@ -41,7 +41,8 @@ def api(bench: Bench, turn: int) -> None:
     tag = secrets.token_hex(4)
     with web(bench, bench.empty) as server:
         requests = [
-            _post(bench.empty, conversations[n % 100], f"{tag} {n}") for n in range(bench.sizes.posts + PER_SECOND)
+            _post(bench.empty, conversations[n % 100], f"{tag} {n}")
+            for n in range(bench.sizes.posts + PER_SECOND)
         ]
         load.at_rate(server.url, requests[:PER_SECOND], PER_SECOND).expect(201)
         told = load.at_rate(server.url, requests[PER_SECOND:], PER_SECOND).expect(201)
@@ -71,13 +72,15 @@ def _first_bytes(
 
 
 def journal(bench: Bench, turn: int) -> None:
-    """`journal.rate`: webhooks of incoming messages, 32 at a time; `journal.p50`, `.p95`: at 200/s."""
+    """`journal.rate`, `.applied`: webhooks of incoming messages, 32 at a time; `journal.p50`, `.p95`: at 200/s."""
     with web(bench, bench.empty) as server:
         load.flat_out(server.url, [_webhook(bench.empty, n) for n in range(50)]).expect(200)
         events = [_webhook(bench.empty, n) for n in range(bench.sizes.events)]
+        began = time.monotonic()
         told = load.flat_out(server.url, events).expect(200)
         bench.samples.put("journal.rate", turn, len(events) / told.seconds)
         wait_for("the last event to be applied", lambda: _applied(bench.empty), 120)
+        bench.samples.put("journal.applied", turn, len(events) / (time.monotonic() - began))
         events = [_webhook(bench.empty, n) for n in range(EVENTS_PER_SECOND * 3)]
         told = load.at_rate(server.url, events, EVENTS_PER_SECOND).expect(200)
         bench.samples.put("journal.p50", turn, percentile(told.ms, 0.5))
@@ -110,7 +113,8 @@ def _post(database: Database, conversation: str, text: str) -> Request:
 
 
 def _conversations(database: Database, count: int) -> list[str]:
-    return [str(row[0]) for row in database.ask(f"SELECT id FROM chat_conversation ORDER BY id LIMIT {count}")]  # noqa: S608
+    found = database.ask(f"SELECT id FROM chat_conversation ORDER BY id LIMIT {count}")  # noqa: S608
+    return [str(row[0]) for row in found]
 
 
 def _wait_sent(database: Database) -> None:
@@ -126,7 +130,11 @@ def _webhook(database: Database, n: int) -> Request:
         "event": "messages.upsert",
         "instance": "bench",
         "data": {
-            "key": {"id": f"3A{secrets.token_hex(9).upper()}", "remoteJid": f"{phone}@s.whatsapp.net", "fromMe": False},
+            "key": {
+                "id": f"3A{secrets.token_hex(9).upper()}",
+                "remoteJid": f"{phone}@s.whatsapp.net",
+                "fromMe": False,
+            },
             "pushName": "A customer",
             "message": {"conversation": f"A question of usual length about an order, number {n}"},
             "messageType": "conversation",

@@ -26,10 +26,17 @@ def fanout(bench: Bench, turn: int) -> None:
         before = machine.resident_mb(server.pid)
         tickets = world.directory / "tickets.json"
         asked = {"user": tenant["user_id"], "count": count}
-        told = run(world.inside("fanout", "tickets", json.dumps(asked), database=bench.empty, core=SERVER_CORE))
+        told = run(
+            world.inside("fanout", "tickets", json.dumps(asked), database=bench.empty, core=SERVER_CORE)
+        )
         tickets.write_text(json.dumps(told["tickets"]))
         seconds = EVENTS * PAUSE_SECONDS + 4
-        given = {"port": server.port, "tenant": tenant["tenant_id"], "tickets": str(tickets), "seconds": seconds}
+        given = {
+            "port": server.port,
+            "tenant": tenant["tenant_id"],
+            "tickets": str(tickets),
+            "seconds": seconds,
+        }
         command = [sys.executable, "-m", "bench.sockets", json.dumps(given)]
         clients = Program("sockets", command, world.directory, servers.environment(), SERVER_CORE)
         clients.start()

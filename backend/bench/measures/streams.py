@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 from uuid import UUID
-
-
 
 from bench import peers
 from bench.bench import Bench
@@ -102,7 +101,7 @@ def _pace(bench: Bench, stream: str, db: int, jobs: int) -> None:
             client.xadd(stream, {"payload": json.dumps(ids, separators=(",", ":"))})
 
 
-def _fill(bench: Bench, name: str, jobs: int) -> dict[str, float]:
+def _fill(bench: Bench, name: str, jobs: int) -> dict[str, Any]:
     world = bench.world
     if name == "ours":
         return run(world.inside("stream_layer", "fill", json.dumps({"jobs": jobs}), database=bench.empty))
@@ -119,9 +118,7 @@ def _worker(bench: Bench, name: str, *, jobs: int, wait: float, latency: bool = 
     )
 
 
-def run(program: Program, deadline: float = 120) -> dict[str, float]:
+def run(program: Program, deadline: float = 120) -> dict[str, Any]:
     """Start a program and wait for its result."""
     program.start()
     return program.result(deadline)
-
-

@@ -1,4 +1,7 @@
-"""Celery on Redis, prefork with two children; late acknowledgement and no results. Its processor time is that of the parent alone."""
+"""Celery on Redis, prefork with two children, late acknowledgement, no results.
+
+The processor time told is that of the parent alone.
+"""
 
 import time
 

@@ -42,8 +42,7 @@ async def work():
         TALLY.one()
 
     await queue.consume(handle)
-    while not TALLY.complete:
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(TALLY.wait)
     TALLY.tell()
     await connection.close()
 

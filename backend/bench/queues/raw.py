@@ -1,6 +1,7 @@
 """The yardstick: XREADGROUP COUNT 256, a task for each entry, pipelined XACK and XDEL. Nothing else is promised."""
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -15,7 +16,11 @@ MOST = 1024
 
 def payload(n=None):
     """What our own wake-ups look like; the first id tells the time."""
-    ids = {"message_id": uuid.UUID(int=n if n is not None else time.time_ns()), "conversation_id": ID, "instance_id": ID}
+    ids = {
+        "message_id": uuid.UUID(int=n if n is not None else time.time_ns()),
+        "conversation_id": ID,
+        "instance_id": ID,
+    }
     return json.dumps({name: str(value) for name, value in ids.items()}, separators=(",", ":"))
 
 
@@ -38,10 +43,8 @@ def fill(url, jobs, wait):
 async def work(url, jobs, wait, latency=False):
     """Work them off; with `latency`, print how long each was on its way, in milliseconds."""
     client = redis.asyncio.Redis.from_url(url, decode_responses=True)
-    try:
+    with contextlib.suppress(redis.ResponseError):
         await client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-    except redis.ResponseError:
-        pass
     done, running, waits, began, cpu = [], set(), [], None, 0.0
     if latency:
         print("ready", flush=True)
