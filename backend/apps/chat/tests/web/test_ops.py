@@ -114,7 +114,10 @@ async def test_discarding_is_previewed_and_can_be_left_with_escape(ops: Ops) -> 
 async def test_a_choice_may_go_beyond_what_is_shown(ops: Ops) -> None:
     for n in range(60):
         ops.stub.letter(f"Contato {n}")
-    page = await ops.open("/ops/", locale="en")
+    page = await ops.open("/ops/")
+    await expect(page.locator(".letter")).to_have_count(4)
+    await page.get_by_role("button", name="Mais 46 com este motivo").click()
+    await expect(page.locator(".letter")).to_have_count(50)
     await page.get_by_label("Escolher todas", exact=True).check()
     await page.get_by_role("button", name="Escolher também as que não aparecem").click()
     await expect(page.get_by_role("button", name="Descartar")).to_be_disabled()

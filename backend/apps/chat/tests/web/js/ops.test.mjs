@@ -107,6 +107,14 @@ test("a number's trouble has a reason, and only what helps is offered", () => {
   }
 });
 
+test("causes stand first, what ends by itself last and uncounted", () => {
+  const alerts = ["stream_long", "stream_old", "no_workers"].map((code) => ({ code, queue: code === "no_workers" ? "workers" : "send_message_stream", message: "" }));
+  const instances = [number({ gate: "parked", gate_reason: "rate_limited" })];
+  const shown = alertsOf(stateWith({ status: statusWith({ alerts }), instances }), NOW);
+  assert.deepEqual(shown.map(({ text }) => text), ["alert_no_workers", "alert_stream_old", "alert_stream_long", "alert_gate"]);
+  assert.equal(pressing(shown), 3);
+});
+
 test("a numbers alert of the server is told once, from the number itself", () => {
   const alerts = [{ code: "instance_logged_out", queue: "instances", message: "", instance: { id: "i", name: "vendas" } }];
   const instances = [number({ gate: "parked", gate_reason: "logged_out", connection: "close" })];

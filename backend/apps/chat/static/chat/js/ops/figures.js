@@ -69,7 +69,7 @@ function numberAlerts(instance, now) {
   const trouble = troubleOf(instance, now);
   const why = { do: whyKey(instance, now), values: { name, reason: instance.gate_reason } };
   return [
-    ...(trouble === "gate" ? [{ id: `gate ${id}`, level: instance.gate_reason === "rate_limited" ? "warn" : "bad", text: "alert_gate", ...why, to: "numbers" }] : []),
+    ...(trouble === "gate" ? [{ id: `gate ${id}`, level: instance.gate_reason === "rate_limited" ? "note" : "bad", text: "alert_gate", ...why, to: "numbers" }] : []),
     ...(trouble === "link" ? [{ id: `link ${id}`, level: "warn", text: "alert_link", ...why, to: "numbers" }] : []),
     ...(trouble === "slow" ? [{ id: `slow ${id}`, level: "note", text: "alert_slow", ...why, to: "numbers" }] : []),
     ...(stale ? [{ id: `stale ${id}`, level: "warn", text: "alert_stale", do: "do_stale", values: { name, n: stale }, to: "numbers" }] : []),
@@ -98,6 +98,8 @@ function serverAlert(alert, figures, letters) {
 const isTold = ({ queue, code }) => queue === "instances" && code.startsWith("instance_");
 
 const RANK = { bad: 0, warn: 1, note: 2 };
+const CAUSES = new Set(["alert_no_workers", "alert_redis_away"]); // what explains others stands before them
+const rankOf = ({ text, level }) => (CAUSES.has(text) ? -1 : RANK[level]);
 
 /**
  * Everything a person should know now, the worst first: `{id, level: "bad"|"warn"|"note", text, do, values, to}`.
@@ -108,7 +110,7 @@ export function alertsOf({ status, instances, letters, clockSkew }, now) {
   const told = (status?.alerts ?? []).filter((alert) => !isTold(alert)).map((alert) => serverAlert(alert, figures, letters));
   const mine = letters.rows?.length && !told.some(({ id }) => id === "letters") ? [letterAlert(null, letters)] : [];
   const numbers = (instances ?? []).flatMap((instance) => numberAlerts(instance, now + clockSkew));
-  return [...told, ...mine, ...numbers].sort((one, other) => RANK[one.level] - RANK[other.level]);
+  return [...told, ...mine, ...numbers].sort((one, other) => rankOf(one) - rankOf(other));
 }
 
 /** How many of the alerts ask for something. */

@@ -2,17 +2,20 @@
 import { useApp, useNow, useStore, useWords } from "../../components/context.js";
 import { Icon } from "../../components/icons.js";
 import { fullTime, shortWhen, clockTime } from "../../format.js";
-import { html, useEffect, useRef } from "../../preact.js";
+import { html, useEffect, useRef, useState } from "../../preact.js";
 import { byReason, maskedPhone, whyFailed } from "../figures.js";
 import { LETTERS_AT_MOST } from "../state.js";
 import { Section } from "./shared.js";
+
+const FOLDED = 4; // rows of a group that are shown until somebody wants all: one acts on reasons, not on rows
 
 const same = (one, other) => new Date(one).toDateString() === new Date(other).toDateString();
 
 /** "14:02" today, else the day and the time. */
 function moment(iso, now, locale, t) {
   const day = shortWhen(iso, now, locale, t);
-  return same(iso, now) ? day : `${day} ${clockTime(iso, locale)}`;
+  const word = day === t("yesterday") ? day.toLocaleLowerCase(locale) : day; // in the middle of a sentence
+  return same(iso, now) ? day : `${word} ${clockTime(iso, locale)}`;
 }
 
 function Tick({ ids, label, children }) {
@@ -55,12 +58,15 @@ function Letter({ row }) {
 
 function Group({ group }) {
   const { t, lang } = useWords();
+  const [open, setOpen] = useState(false);
+  const shown = open || group.rows.length <= FOLDED + 1 ? group.rows : group.rows.slice(0, FOLDED);
   const { text, usedUp } = whyFailed(group.reason_text, lang);
   const why = [text || t("noReason", { reason: group.reason }), usedUp && t("triesUsedUp")].filter(Boolean).join(" ");
   return html`
     <li class="group">
       <${Tick} ids=${group.rows.map(({ id }) => id)} label="${t("chooseGroup")}: ${why}"><span><strong>${why}</strong> <span class="count">${group.rows.length}</span></span><//>
-      <ul>${group.rows.map((row) => html`<${Letter} key=${row.id} row=${row} />`)}</ul>
+      <ul>${shown.map((row) => html`<${Letter} key=${row.id} row=${row} />`)}</ul>
+      ${shown.length < group.rows.length && html`<button class="unfold link" type="button" onClick=${() => setOpen(true)}>${t("unfold", { n: group.rows.length - shown.length })}</button>`}
     </li>`;
 }
 

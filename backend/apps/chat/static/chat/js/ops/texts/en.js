@@ -77,6 +77,7 @@ export const en = {
   triesUsedUp: "All tries are used up.",
   letterMeta: { one: "{instance}, {n} try", other: "{instance}, {n} tries" },
   letterTimes: "written {first}, failed {last}",
+  unfold: "{n} more with this reason",
   chooseAll: "Choose all",
   chooseGroup: "Choose all with this reason",
   chooseOne: "Choose the message to {name}",

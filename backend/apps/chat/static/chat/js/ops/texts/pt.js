@@ -77,6 +77,7 @@ export const pt = {
   triesUsedUp: "Todas as tentativas foram usadas.",
   letterMeta: { one: "{instance}, {n} tentativa", other: "{instance}, {n} tentativas" },
   letterTimes: "escrita {first}, falhou {last}",
+  unfold: "Mais {n} com este motivo",
   chooseAll: "Escolher todas",
   chooseGroup: "Escolher todas com este motivo",
   chooseOne: "Escolher a mensagem para {name}",
