@@ -20,8 +20,8 @@ from django.db.models.functions import Now
 from apps.chat.delivery.engine import Engine
 from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionError, InstanceRef, MessageKey
-from apps.chat.inbound.notes import CALL, NOTE
 from apps.chat.models import ContactJid, Conversation, Instance, Message
+from apps.chat.models.messages import CALL, NOTE
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,10 @@ from apps.chat.evolution import jids
 from apps.chat.evolution.other_events import CallEvent, ParticipantsEvent, Person
 from apps.chat.inbound import locks, previews
 from apps.chat.models import Conversation, Message, WebhookEvent
+from apps.chat.models.messages import CALL, NOTE
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 
-CALL: Final = "call"
-NOTE: Final = "note"
 _ANSWERED: Final = frozenset({"accept", "accepted"})
 _DECLINED: Final = frozenset({"reject", "rejected", "decline"})
 _OVER: Final = frozenset({"timeout", "terminate", "terminated"})

@@ -11,6 +11,9 @@ from apps.tenancy.models import Tenant, User
 from .conversations import Conversation
 from .instances import Instance
 
+# Kinds of messages that nobody wrote: a call, and who came to a group or left it.
+CALL, NOTE = "call", "note"
+
 
 class Ack(models.IntegerChoices):
     """How far WhatsApp has told us a message came; only ever grows."""
