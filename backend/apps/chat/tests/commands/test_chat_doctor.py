@@ -311,14 +311,11 @@ def test_a_webhook_that_could_not_be_applied() -> None:
 
 
 def test_a_failed_webhook_is_handed_back_as_operations_says(child_env: Mapping[str, str]) -> None:
-    from apps.chat import journal
-
     event = webhook(WebhookEvent.State.FAILED, 100, tries=5, applied_at=Now())
     page = (servers.BACKEND.parent / "docs/operations.md").read_text()
-    code = page.split('shell -c "')[1].split('"')[0]
+    words = page.split("    python manage.py chat_journal ")[1].splitlines()[0].split()
 
-    servers.manage("shell", "-c", code, env=child_env)
-    journal.sweep_once()
+    servers.manage("chat_journal", *words, env=child_env)
 
     event.refresh_from_db()
     assert event.state in (WebhookEvent.State.APPLIED, WebhookEvent.State.IGNORED)
