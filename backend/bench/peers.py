@@ -28,7 +28,7 @@ class Peer:
 
 PEERS = (
     Peer("dramatiq", ("dramatiq[redis]==2.2.1",), quick=True),
-    Peer("rabbitmq", ("aio-pika==10.2.1",), amqp=True, quick=True),
+    Peer("rabbitmq", ("aio-pika==10.2.1",), 3.0, amqp=True, quick=True),
     Peer("taskiq", ("taskiq-redis==1.2.4",), 0.5),
     Peer("huey", ("huey==3.5.4", "redis==8.1.0"), 0.5),
     Peer("celery", ("celery[redis]==5.7.0",), 0.25),
