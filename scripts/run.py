@@ -133,6 +133,9 @@ class System:
             "ALREA_VAR_DIR": str(VAR),
             "PUBLIC_URL": os.environ.get("PUBLIC_URL") or self.url,
             "DEMO_LOGIN": f"{AGENTS[0]}:{PASSWORD}",
+            # Where numbers made in the browser live, unless a real Evolution is named.
+            "EVOLUTION_URL": os.environ.get("EVOLUTION_URL") or self.simulator.url,
+            "EVOLUTION_API_KEY": os.environ.get("EVOLUTION_API_KEY") or self.simulator.api_key,
             # A reader stops between two reads: short ones make a quick Ctrl-C.
             "CHAT_STREAM_BLOCK_TIMEOUT_MS": os.environ.get("CHAT_STREAM_BLOCK_TIMEOUT_MS") or "1000",
             "CHAT_DRAIN_SECONDS": os.environ.get("CHAT_DRAIN_SECONDS") or str(DRAIN_SECONDS),

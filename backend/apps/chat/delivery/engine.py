@@ -63,19 +63,19 @@ class Engine:
 
     @classmethod
     def nudge(cls, wake_up: WakeUp) -> bool:
-        """Let an engine of this process look at a lane at once, from any thread; False when there is none with room.
+        """Let an engine of this process look at a lane at once, from any thread; False when there is none.
 
-        The engine writes the wake-up to the stream, too, a moment later: this process may have no time to live.
+        The engine writes the wake-up to the stream, too, a moment later: it may have no room, or no time to live.
         """
         for loop, engine in list(_running.items()):
-            if engine._room() > 0:
-                with suppress(RuntimeError):  # the loop has just been closed
-                    loop.call_soon_threadsafe(engine._nudged, wake_up)
-                    return True
+            with suppress(RuntimeError):  # the loop has just been closed
+                loop.call_soon_threadsafe(engine._nudged, wake_up)
+                return True
         return False
 
     def _nudged(self, wake_up: WakeUp) -> None:
-        if wake_up.conversation_id is not None and wake_up.instance_id is not None:
+        """In the loop: only there may the runners be asked for room."""
+        if wake_up.conversation_id is not None and wake_up.instance_id is not None and self._room() > 0:
             self.add_lane(wake_up.conversation_id, wake_up.instance_id)
         self._wake_ups.put(wake_up)
 
