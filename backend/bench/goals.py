@@ -49,6 +49,9 @@ class Goal:
 
 
 _SEND: Final = "the worker's processor: most of it is the HTTP client, then one log line and one event a send"
+_APPLY: Final = (
+    "a thread of the same process applies each event at once, about twelve statements and one commit"
+)
 _CORES: Final = "two cores in all: both workers, PostgreSQL, Redis, the provider and the load share them"
 
 GOALS: Final = (
@@ -58,7 +61,7 @@ GOALS: Final = (
     Goal("F1", "no-op drain, beside RabbitMQ (prefetch 200)", "drain.ours", 6, "x", "ratio", "drain.rabbitmq"),
     Goal("F1", "20 ms jobs, beside raw", "waits.ours", 0.6, "x", "ratio", "waits.raw"),
     Goal("F2", "enqueue to handler at 50/s, p50 beside raw", "latency.ours.p50", 1.1, "x", "ratio",
-         "latency.raw.p50", most=True),
+         "latency.raw.p50", most=True, limit="decoding and checking the entry, about 0.1 ms of a busy core"),
     Goal("F2", "enqueue to handler at 50/s, p99 above raw", "latency.ours.p99", 2, "ms", "difference",
          "latency.raw.p99", most=True),
     Goal("F3", "whole send path, one process", "send.ours", 1000, "sends/s", limit=_SEND),
@@ -69,9 +72,9 @@ GOALS: Final = (
     Goal("F4", "API to first byte at the provider, idle, p50", "first_byte.p50", 10, "ms", most=True,
          limit="two commits (accept, step) lie in between, each as long as the disk takes"),
     Goal("F5", "webhook events journalled", "journal.rate", 500, "events/s",
-         limit="the server also applies them, in a thread beside, with the same processor"),
+         limit=_APPLY),
     Goal("F5", "webhook answer at 200/s, p95", "journal.p95", 50, "ms", most=True,
-         limit="the server also applies them, in a thread beside, with the same processor"),
+         limit=_APPLY),
     Goal("F6", "bulk enqueue beside pipelined XADD", "bulk.ours", 0.7, "x", "ratio", "bulk.raw",
          limit="three ids as text and JSON for each entry; raw adds a ready string"),
     Goal("F7", "sends with a full database beside an empty one", "send.full", 0.9, "x", "ratio", "send.ours"),
@@ -82,6 +85,7 @@ GOALS: Final = (
     Goal("F8", "Redis for each waiting wake-up", "wakeup.bytes", 250, "bytes", most=True,
          limit="three UUIDs as text are 158 characters of JSON"),
     Goal("F9", "event to the last of the sockets, p95", "fanout.p95", 150, "ms", most=True),
-    Goal("F9", "server memory for each idle socket", "socket.kb", 40, "kB", most=True),
+    Goal("F9", "server memory for each idle socket", "socket.kb", 40, "kB", most=True,
+         limit="uvicorn's and channels' own state of a connection; ours is a deque, a lock and one task"),
     Goal("F10", "two worker processes beside one", "send.two", 1.7, "x", "ratio", "send.free", limit=_CORES),
 )  # fmt: skip

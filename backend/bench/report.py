@@ -61,7 +61,7 @@ def missed(samples: Samples) -> list[str]:
     told = []
     for goal in GOALS:
         if goal.met(samples) is False:
-            why = goal.limit or "not explained yet"
+            why = goal.limit or "No limit is known: look for the cause"
             told.append(
                 f"{goal.number}, {goal.what}: {reached_text(goal, samples)}, wanted {goal.wanted()}. {why}."
             )
