@@ -180,16 +180,16 @@ def history(messages: int, conversations: int) -> Json:
             "provider_id": "'3EB0' || upper(substr(md5('h' || -d.seq), 1, 18))",
         },
     )
-    _settle()
+    _settle(vacuum=True)
     return {"messages": Message.objects.count()}
 
 
-def _settle() -> None:
-    """Statistics as they are after a while, and nothing left for the checkpointer to do meanwhile."""
+def _settle(*, vacuum: bool = False) -> None:
+    """As it is after a while: statistics, and nothing left for autovacuum or the checkpointer to do meanwhile."""
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM (ANALYZE)" if vacuum else "ANALYZE")
         cursor.execute("CHECKPOINT")
 
 
