@@ -112,9 +112,13 @@ def _away(error: BaseException) -> QueueAway:
 
 
 def _encode(**ids: UUID | str | None) -> str:
-    return json.dumps(
-        {name: str(value) for name, value in ids.items() if value is not None}, separators=(",", ":")
-    )
+    """A JSON object, written by hand: a bulk enqueues tens of thousands a second, and an id needs no escaping."""
+    pairs = [
+        f'"{name}":"{value}"' if isinstance(value, UUID) else f'"{name}":{json.dumps(value)}'
+        for name, value in ids.items()
+        if value is not None
+    ]
+    return f"{{{','.join(pairs)}}}"
 
 
 def _add(stream: str, payload: str) -> str:

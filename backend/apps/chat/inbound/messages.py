@@ -38,6 +38,8 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
         # A replay must not be taken for the echo of a later send that says the same.
         evidence.attach_parked_acks(row.instance_id, [event.key_id])
         return _again(row, event, known)
+    if known is not None and not event.error and (event.status or 0) <= known.ack:
+        return "echo"  # of a send whose answer came first: it tells nothing new
     bound = _bind(row, event)
     if bound is evidence.Bound.PARKED:
         return "echo parked"

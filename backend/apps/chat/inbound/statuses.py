@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from apps.chat import rows
 from apps.chat.delivery import evidence
 from apps.chat.evolution.events import StatusEvent
 from apps.chat.inbound import changes, locks
@@ -13,6 +14,9 @@ from apps.chat.realtime.broadcast import publish
 from apps.chat.realtime.shapes import SEND_KINDS
 
 PARKED = "ack parked"
+_SEND_OF = (
+    "FROM chat_delivery WHERE message_id = %s AND kind IN (%s, %s) ORDER BY chat_delivery.id DESC LIMIT 1"
+)
 READ = "read"
 
 
@@ -23,6 +27,11 @@ def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
     """
     if event.deleted:
         return changes.deleted(row, event.key_id)
+    if event.rank is not None and not event.error:
+        raised = evidence.raise_plain_ack(row.instance, event.key_id, event.rank, row.received_at)
+        if raised is not None:
+            tell(raised)
+            return "ack"
     note, message = _record(row, event)
     if note == PARKED:
         # A send may have got this id while we parked: whoever commits later finds the other.
@@ -52,8 +61,8 @@ def _record(row: WebhookEvent, event: StatusEvent) -> tuple[str, Message | None]
 
 def tell(message: Message) -> None:
     """Tell the browsers how far a message came."""
-    sends = Delivery.objects.filter(message=message, kind__in=SEND_KINDS)
-    update = events.status_of_message(message, sends.order_by("-id").first())
+    sends = rows.select(Delivery, _SEND_OF, [rows.key(Message, message.pk), *SEND_KINDS])
+    update = events.status_of_message(message, sends[0][0] if sends else None)
     transaction.on_commit(lambda: publish(message.tenant_id, update), robust=True)
 
 

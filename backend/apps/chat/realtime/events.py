@@ -16,6 +16,7 @@ from apps.chat.realtime.shapes import (
     attachment_json,
     conversation_json,
     message_json,
+    next_attempt,
     reactions_json,
     reason_text,
     stamp,
@@ -91,16 +92,15 @@ def message_status_update(
 
 def status_of_message(message: Message, delivery: Delivery | None) -> Event:
     """`message_status_update` from rows that are at hand."""
-    shown = message_json(message, delivery)
     return message_status_update(
         message_id=message.pk,
         conversation_id=message.conversation_id,
         status=message_status(message, delivery),
-        reason=shown["reason"],
-        attempts=shown["attempts"],
-        next_attempt_at=delivery.wake_at if delivery and shown["next_attempt_at"] else None,
+        reason=delivery.reason if delivery else "",
+        attempts=delivery.attempts if delivery else 0,
+        next_attempt_at=next_attempt(delivery),
         provider_id=message.provider_id,
-        failure_gen=shown["failure_gen"],
+        failure_gen=delivery.failure_gen if delivery else 0,
         sent_at=message.sent_at,
         delivered_at=message.delivered_at,
         seen_at=message.seen_at,

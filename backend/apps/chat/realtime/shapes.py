@@ -74,7 +74,7 @@ def message_json(
         "reason": reason,
         "reason_text": reason_text(reason),
         "attempts": delivery.attempts if delivery else 0,
-        "next_attempt_at": stamp(_next_attempt(delivery)),
+        "next_attempt_at": stamp(next_attempt(delivery)),
         "failure_gen": delivery.failure_gen if delivery else 0,
         "held_by": held_by,
         "position": position,
@@ -117,7 +117,7 @@ def _times(message: Message) -> Json:
     }
 
 
-def _next_attempt(delivery: Delivery | None) -> datetime | None:
+def next_attempt(delivery: Delivery | None) -> datetime | None:
     """When it is tried or looked at again; a first try has no date, it is due at once.
 
     A row that was just written holds a database expression instead of a time, and was never tried.
