@@ -32,7 +32,7 @@ from apps.chat.models import Ack, Attempt, Instance, Message
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 5.0
 AT_ONCE: Final = 4
 PAGE_SIZE: Final = 100
 MOST_PAGES: Final = 10

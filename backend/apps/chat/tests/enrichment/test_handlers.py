@@ -307,7 +307,8 @@ def test_an_instance_that_is_away_is_waited_for(world: World) -> None:
     assert world.asked(FETCH) == 0
 
 
-def test_what_is_fresh_is_not_asked_again_by_workers(world: World) -> None:
+def test_what_is_fresh_is_not_asked_again_by_workers(world: World, settings: Any) -> None:
+    settings.CHAT_PICTURE_SECONDS = 0  # no turns to wait for
     conversation = world.person()
     assert work(PICTURE, conversation) == "changed"
     assert work(PICTURE, conversation) == "known"
