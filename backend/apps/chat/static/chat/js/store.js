@@ -1,5 +1,5 @@
 // The page's state and everything that may change it. Pure: no network, no document; tests run it in Node.
-import { addMessages, applyAttachment, applyMessageEvent, dropOldThreads } from "./threads.js";
+import { addEarly, addMessages, applyAttachment, applyMessageEvent, dropOldThreads, insertMessages } from "./threads.js";
 
 export const FILTERS = ["open", "pending", "closed"];
 
@@ -115,7 +115,7 @@ function setPage(state, filter, values) {
   return { ...state, pages: { ...state.pages, [filter]: { ...state.pages[filter], ...values } } };
 }
 
-const emptyThread = { ids: [], ...emptyPage };
+const emptyThread = { ids: [], early: [], ...emptyPage };
 
 function setThread(state, id, values) {
   return { ...state, threads: { ...state.threads, [id]: { ...emptyThread, ...state.threads[id], ...values } } };
@@ -123,12 +123,14 @@ function setThread(state, id, values) {
 
 const threadReducers = {
   "conversation/open": (state, { id }) => dropOldThreads({ ...state, openId: id, typing: {} }, id),
-  "thread/loading": (state, { id }) => setThread(state, id, { loading: true, failed: false }),
+  "thread/loading": (state, { id }) => setThread(state, id, { loading: true, failed: false, early: [] }),
   "thread/failed": (state, { id }) => setThread(state, id, { loading: false, failed: true }),
   "thread/loaded": (state, { id, results, next, fresh }) => {
+    const early = state.threads[id]?.early ?? [];
     const start = fresh ? setThread(state, id, { ids: [] }) : state;
-    const filled = addMessages(setThread(start, id, { loaded: true }), id, results);
-    return setThread(filled, id, { loading: false, failed: false, next: next ?? null });
+    const filled = insertMessages(setThread(start, id, { loaded: true }), id, results);
+    const read = setThread(filled, id, { loading: false, failed: false, next: next ?? null, early: [] });
+    return addEarly(read, id, early);
   },
   "thread/forgetOthers": (state) => {
     const open = state.threads[state.openId];

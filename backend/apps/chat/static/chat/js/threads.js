@@ -27,8 +27,28 @@ function compareTexts(one, other) {
 
 const inOrder = (messages, ids) => [...ids].sort((a, b) => compare(messages[a], messages[b]));
 
-/** Takes messages of one conversation in. Of a conversation that is not loaded nothing is kept: opening it loads all. */
-export function addMessages(state, conversationId, told) {
+/** Of a thread that is being read, what is told meanwhile is kept: the answer may have been written before it happened. */
+function keepEarly(state, conversationId, told) {
+  const thread = state.threads[conversationId];
+  if (!thread?.loading) return state;
+  return { ...state, threads: { ...state.threads, [conversationId]: { ...thread, early: [...thread.early, told] } } };
+}
+
+/** A thread's answer is there: what was told while it was read comes after it, in its order. */
+export function addEarly(state, conversationId, early) {
+  return early.reduce(
+    (known, { messages, event }) => (messages ? addMessages(known, conversationId, messages) : applyMessageEvent(known, event)),
+    state,
+  );
+}
+
+/** Messages as the socket or an answer to one of our calls tells them. */
+export function addMessages(state, conversationId, messages) {
+  return insertMessages(keepEarly(state, conversationId, { messages }), conversationId, messages);
+}
+
+/** Takes messages of one conversation in. Of a conversation that is not loaded nothing is shown: opening it loads all. */
+export function insertMessages(state, conversationId, told) {
   const thread = state.threads[conversationId];
   if (!thread?.loaded) return state;
   const messages = { ...state.messages };
@@ -47,8 +67,9 @@ const PATCHES = {
 const withoutUndefined = (row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined));
 
 /** A socket event about one message: it brings the whole message, or the fields that changed. */
-export function applyMessageEvent(state, event) {
+export function applyMessageEvent(before, event) {
   const id = event.message_id ?? event.message?.id;
+  const state = keepEarly(before, event.conversation_id ?? event.message?.conversation, { event });
   const known = state.messages[id];
   if (!known) return state;
   const patch = event.message ?? withoutUndefined(PATCHES[event.type](event));

@@ -204,3 +204,19 @@ test("a thread is shown by days, with a line above the first unread one, and run
   assert.deepEqual(days[0].rows.map((row) => row.kind), ["message", "message", "unread", "message"]);
   assert.deepEqual(days[0].rows.filter((row) => row.message).map((row) => row.follows), [false, true, false]);
 });
+
+test("what is told while a thread is read is not lost to an answer from before it", () => {
+  const told = (id, minute) => event("message_received", { conversation_id: "c", message: message(id, minute, { direction: "incoming" }) });
+  const first = run(initialState, { type: "thread/loading", id: "c" }, told("m2", 2), { type: "thread/loaded", id: "c", results: [message("m1", 1)], next: null, fresh: true });
+  assert.deepEqual(idsOf(first), ["m1", "m2"]);
+  const again = run(
+    first,
+    { type: "thread/loading", id: "c" },
+    told("m3", 3),
+    event("message_edited", { conversation_id: "c", message_id: "m1", content: "edited", edited_at: at(4) }),
+    { type: "thread/loaded", id: "c", results: [message("m1", 1), message("m2", 2)], next: null, fresh: true },
+  );
+  assert.deepEqual(idsOf(again), ["m1", "m2", "m3"]);
+  assert.equal(again.messages.m1.content, "edited");
+  assert.deepEqual(again.threads.c.early, []);
+});
