@@ -60,6 +60,7 @@ class Stub(Files):
         self.max_text = 65_536
         self.posts: list[tuple[str, Json]] = []
         self.sockets: set[WebSocket] = set()
+        self.followed = asyncio.Event()  # a page has subscribed
         self.socket_says: list[Json] = []
         self.refuse_sockets = False
         self.close_code: int | None = None
@@ -129,7 +130,10 @@ class Stub(Files):
         return row
 
     async def push(self, type_: str, **fields: Any) -> None:
-        """Publish an event: number it, log it, tell the sockets."""
+        """Publish an event: number it, log it, tell the sockets. The first waits for a page that is still opening."""
+        if not self.refuse_sockets:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.followed.wait(), 3)
         self.seq += 1
         event = {"type": type_, "seq": self.seq, **fields}
         self.log.append(event)
@@ -282,6 +286,7 @@ class Stub(Files):
         self.socket_says.append(frame)
         if frame["type"] == "subscribe":
             self.sockets.add(socket)
+            self.followed.set()
             await socket.send_json({"type": "subscribed", "last_seq": self.seq})
         elif frame["type"] == "ping":
             await socket.send_json({"type": "pong", "seq": self.seq})

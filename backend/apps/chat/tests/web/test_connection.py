@@ -84,7 +84,7 @@ async def test_a_disconnected_number_is_told(inbox: Inbox) -> None:
     ana = inbox.stub.conversation("Ana")
     page = await inbox.open(f"/#/c/{ana['id']}")
     await expect(page.locator("textarea")).to_be_focused()
-    instance = inbox.stub.instances[0] | {"connection": "close"}
+    instance = inbox.stub.instances[0] = inbox.stub.instances[0] | {"connection": "close"}
     await inbox.stub.push("instance_status_changed", instance=instance)
     await expect(page.locator(".thread .banner")).to_contain_text("O número vendas está desconectado")
     await expect(page.locator(".away-note")).to_contain_text("vendas")

@@ -190,6 +190,7 @@ async def test_a_failure_elsewhere_is_shown_and_leads_there(inbox: Inbox) -> Non
     message = inbox.stub.message(bia, "texto", status="sending")
     page = await inbox.open(f"/#/c/{ana['id']}")
     await expect(page.locator(COMPOSER)).to_be_focused()
+    await expect(page.locator(".rows")).to_contain_text("Bia")
     await inbox.stub.update(message, "failed")
     await expect(page.locator(".toast")).to_contain_text("Uma mensagem para Bia não foi enviada")
     await page.get_by_role("link", name="Mostrar").click()
