@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 from testing import servers
 
 from drill.load import Lane, Ledger, Load, Poster
-from drill.oracle import Owed, Row, Verdict, judge, moving
+from drill.oracle import MOVING, Owed, Row, State, Verdict, judge, moving
 from drill.world import Plan, Tenant, World, phones
 
 
@@ -23,6 +23,8 @@ class Skipped(Exception):
 
 BOTH: Final = ("sqlite", "postgresql")
 _LOOK_EVERY = 0.25
+# Half the default pace of a number: what waits for its turn is not late.
+_SLOWEST_PACE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class Drill:
 
     def settle(self, within: float | None = None) -> float:
         """Wait until every message is decided; the seconds that took. Running out of time is a violation."""
-        within = within or self.world.times.patience
+        within = (within or self.world.times.patience) + self.messages / _SLOWEST_PACE
         began = time.monotonic()
         told = began
         while left := moving(self.ledger.owed, self.rows()):
@@ -208,6 +210,25 @@ class Drill:
             time.sleep(_LOOK_EVERY)
         self.decided_after = (self.decided_after or 0.0) + time.monotonic() - began
         return time.monotonic() - began
+
+    def in_hand(self) -> frozenset[str]:
+        """The messages that are out for sending, or unclear, at this moment."""
+        held = (State.SENDING, State.VERIFYING)
+        return frozenset(row.message for row in self.rows().values() if row.state in held)
+
+    def wait_decided(self, messages: Collection[str], within: float) -> float:
+        """Wait until these are decided; the seconds that took. Running out of time is a violation."""
+        began = time.monotonic()
+        while left := [row for row in self._rows_of(messages) if row.state in MOVING]:
+            if time.monotonic() - began > within:
+                self.check(False, f"{len(left)} of {len(messages)} in hand undecided after {within:g} s")
+                break
+            time.sleep(_LOOK_EVERY)
+        return time.monotonic() - began
+
+    def _rows_of(self, messages: Collection[str]) -> list[Row]:
+        rows = self.rows()
+        return [rows[message] for message in messages]
 
     def verdict(self) -> Verdict:
         """The oracle's, on everything this drill wrote; what is universal becomes a violation here."""

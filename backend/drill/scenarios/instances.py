@@ -79,7 +79,7 @@ def bulk_beside_one(drill: Drill) -> None:
     lane = drill.lanes(1, other)[0]
     idle = _latencies(drill, lane, other, 20)
     worker.stop()
-    with drill.load(5 * drill.messages, lanes=drill.lanes(60, bulk), tenant=bulk):
+    with drill.load(min(5 * drill.messages, 3000), lanes=drill.lanes(60, bulk), tenant=bulk):
         pass
     waiting = drill.world.database.number("SELECT count(*) FROM chat_delivery WHERE state < 10")
     drill.worker()

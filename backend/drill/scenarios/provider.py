@@ -40,7 +40,7 @@ def _unclear(name: str, *, accepts: bool) -> None:
                 drill.world.fault(**{**fault, "match": {"text_regex": text}, "times": 1})
         drill.worker()
         drill.worker()
-        drill.write_all(lanes=24)
+        drill.write_all(lanes=max(24, drill.messages // 10))
         drill.settle(drill.world.times.patience * 3)
         struck, again = victims.count("|") + 1, _sent_again(drill)
         drill.figure("struck", struck)
