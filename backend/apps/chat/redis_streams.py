@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +63,13 @@ for i = 2, #ARGV, 2 do
 end
 return back
 """
+# One command for many entries: four times cheaper for the client than a pipeline of XADDs, and Redis parses less.
+_ADD_MANY = """
+for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 'payload', ARGV[i]) end
+return #ARGV
+"""
+# Redis does nothing else meanwhile: about a millisecond.
+_ADD_AT_ONCE = 500
 
 
 class Garbage(ValueError):
@@ -191,36 +199,46 @@ async def enqueue_mark_as_read_async(conversation_id: UUID | str, message_id: UU
 
 
 def enqueue_many(wake_ups: Iterable[WakeUp]) -> int:
-    """XADD many wake-ups in one round trip; how many.
+    """XADD many wake-ups, some hundred in one command; how many.
 
     Raises:
         QueueAway: Redis does not answer; some may have been added.
     """
-    pipe = get_stream_redis_client().pipeline(transaction=False)
-    for one in wake_ups:
-        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, _fields_of(one))
+    script, added = get_stream_redis_client().register_script(_ADD_MANY), 0
     try:
-        return len(pipe.execute())
+        for some in _in_parts(wake_ups):
+            added += int(script(keys=[settings.CHAT_STREAM_SEND_NAME], args=some))
     except TROUBLE as error:
         raise _away(error) from error
+    return added
 
 
 async def enqueue_many_async(wake_ups: Iterable[WakeUp]) -> int:
     """`enqueue_many` for coroutines."""
-    pipe = get_async_stream_client().pipeline(transaction=False)
-    for one in wake_ups:
-        pipe.xadd(settings.CHAT_STREAM_SEND_NAME, _fields_of(one))
+    added = 0
     try:
-        return len(await pipe.execute())
+        for some in _in_parts(wake_ups):
+            added += int(await _script(_ADD_MANY, settings.CHAT_STREAM_SEND_NAME, *some))
     except TROUBLE as error:
         raise _away(error) from error
+    return added
 
 
-def _fields_of(one: WakeUp) -> Any:
-    payload = _encode(
+def _in_parts(wake_ups: Iterable[WakeUp]) -> Iterator[list[str]]:
+    payloads = map(_payload_of, wake_ups)
+    while some := list(islice(payloads, _ADD_AT_ONCE)):
+        yield some
+
+
+def _payload_of(one: WakeUp) -> str:
+    if one.message_id and one.conversation_id and one.instance_id:  # by far the most, and many of them
+        return (
+            f'{{"message_id":"{one.message_id}","conversation_id":"{one.conversation_id}",'
+            f'"instance_id":"{one.instance_id}"}}'
+        )
+    return _encode(
         message_id=one.message_id, conversation_id=one.conversation_id, instance_id=one.instance_id
     )
-    return {FIELD: payload}
 
 
 async def push_to_dead_letter(source: str, reason: str, **metadata: str | int | float | None) -> None:
