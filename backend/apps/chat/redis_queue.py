@@ -57,12 +57,18 @@ local length = redis.call('LPUSH', KEYS[1], ARGV[1])
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
 return length
 """
+# Of each list: what waits, what its consumers hold, what is to be tried again; then the length of the dead list.
 _FIGURES: Final = """
-local held = 0
-for _, consumer in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  held = held + redis.call('LLEN', ARGV[1] .. consumer)
+local told = {}
+for i = 1, #KEYS - 1, 3 do
+  local held = 0
+  for _, consumer in ipairs(redis.call('ZRANGE', KEYS[i + 1], 0, -1)) do
+    held = held + redis.call('LLEN', ARGV[(i + 2) / 3] .. consumer)
+  end
+  told[#told + 1] = {redis.call('LLEN', KEYS[i]), held, redis.call('ZCARD', KEYS[i + 2])}
 end
-return {redis.call('LLEN', KEYS[1]), held, redis.call('ZCARD', KEYS[3])}
+told[#told + 1] = redis.call('LLEN', KEYS[#KEYS])
+return told
 """
 
 outage = Outage(logger, "Redis (lists)", address(settings.CHAT_QUEUE_REDIS_URL))
@@ -210,15 +216,13 @@ def get_list_metrics() -> dict[str, Any]:
     Raises:
         QueueAway: Redis does not answer.
     """
+    keys = [key for queue in QUEUES for key in (queue, hands_key(queue), later_key(queue))]
+    hands = [hand_key(queue, "") for queue in QUEUES]
     try:
-        pipe = get_chat_redis_client().pipeline(transaction=False)
-        for queue in QUEUES:
-            keys = (queue, hands_key(queue), later_key(queue))
-            pipe.eval(_FIGURES, len(keys), *keys, hand_key(queue, ""))
-        pipe.llen(REDIS_QUEUE_DEAD)
-        *figures, dead = pipe.execute()
+        told: Any = get_chat_redis_client().eval(_FIGURES, len(keys) + 1, *keys, REDIS_QUEUE_DEAD, *hands)
     except TROUBLE as error:
         raise _away(error) from error
+    *figures, dead = told
     rows: dict[str, Any] = {
         short_name(queue): {"name": queue, "length": length, "in_hand": held, "later": later}
         for queue, (length, held, later) in zip(QUEUES, figures, strict=True)
