@@ -1,6 +1,6 @@
 # Everything a person types. Works with any POSIX make; needs python3 3.11 or newer.
 .POSIX:
-.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill model measure bench bench-quick clean
+.PHONY: help install run simulator worker test test-quick check check-style check-types check-layers format migrations-check drill model measure soak bench bench-quick clean
 
 PY = .venv/bin/python
 DRILL_ARGS = --database both
@@ -58,6 +58,9 @@ model: install ## the protocol as a model: holds? and without each guard? (MODEL
 
 measure: install ## how quick and how small an idle system is here (ARGS="--database postgresql")
 	@exec $(PY) scripts/measure.py $(ARGS)
+
+soak: install ## half an hour at half load: does anything grow, is anything lost? (ARGS="--minutes 2 --database sqlite")
+	@exec $(PY) scripts/soak.py $(ARGS)
 
 bench: install ## ours beside a yardstick and other systems, under 20 minutes; writes docs/benchmarks.md (ARGS="--only f3")
 	@cd backend && exec ../$(PY) -m bench $(ARGS)

@@ -1,0 +1,340 @@
+"""The system under a soak, its load, and the looks at it: everything that runs; `bench.soak` judges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import redis
+import websockets
+from drill.database import Database, Postgres
+from drill.load import Lane, Ledger, Load, Poster
+from drill.oracle import MOVING, Owed, Sent, judge, lane_of
+from drill.times import REAL
+from drill.world import GROUP, WORK_STREAMS, Plan, World, phones
+from testing.servers import Process
+from websockets.typing import Origin
+
+from bench.figures import percentile
+from bench.soak import Sample
+
+__all__ = [
+    "Customers",
+    "Looks",
+    "Shape",
+    "Sockets",
+    "Stopped",
+    "end",
+    "load",
+    "open_world",
+]
+
+PHOTO_EVERY: Final = 50
+_NEW: Final = "SELECT count(*) FROM chat_webhookevent WHERE state = 0"
+_FILES: Final = "SELECT count(*) FROM chat_messageattachment WHERE status IN ('pending', 'processing')"
+_INCOMING: Final = "SELECT provider_id FROM chat_message WHERE direction = 'incoming'"
+_UNDECIDED: Final = "SELECT count(*) FROM chat_delivery WHERE state IN (0, 1, 2)"
+_SESSIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+# What waits in a list, in somebody's hands or for later; the log of events for browsers is a list too, and full.
+_LISTS: Final = ("chat:queue:*", "chat:lists:*")
+# Databases of the Redis server that the product uses unless told otherwise.
+_LISTS_DBS: Final = range(4)
+
+
+class Stopped(Exception):
+    """The load was told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How much load, and for how long."""
+
+    rate: float
+    """Messages a second that we send."""
+    incoming: float
+    """Messages a second that customers write."""
+    conversations: int
+    sockets: int
+    seconds: float
+    seed: int
+
+
+def open_world(directory: Path, database: Database, seed: int) -> World:
+    """Redis, database, simulator, and a web server with its consumers inside; not entered yet."""
+    settings = {"CHAT_DISABLE_ASGI_CONSUMERS": "0", "CHAT_PACE_RATE": "0"}
+    # Acknowledgements as a customer's phone gives them, soon enough to be part of the soak's end.
+    timing = ("--delivery", "0.2", "2", "--read", "1", "5")
+    return World(directory, database, REAL, seed, Plan(settings, timing))
+
+
+def load(world: World, shape: Shape, ledger: Ledger, stop: threading.Event) -> Load:
+    """Our messages, at a steady rate over so many conversations; leaves them when told to stop."""
+    tenant = world.tenants[0]
+    numbers = phones(shape.seed, shape.conversations)
+    lanes = [tenant.lane(number) for number in numbers]
+    poster = Poster(tenant.http, ledger)
+
+    def post(lane: Lane, text: str) -> Owed:
+        if stop.is_set():
+            raise Stopped
+        return poster.post(lane, text)
+
+    turns = itertools.cycle(lanes)
+    texts = (f"soak {shape.seed} n{number:07d}" for number in itertools.count())
+    return Load(
+        post, [(next(turns), next(texts)) for _ in range(int(shape.rate * shape.seconds))], rate=shape.rate
+    )
+
+
+class Customers:
+    """What customers write, as webhooks of the simulator: texts, and a photo now and then."""
+
+    def __init__(self, world: World, shape: Shape, stop: threading.Event) -> None:
+        self._shape, self._stop = shape, stop
+        self._http = httpx.Client(base_url=world.simulator.url, timeout=30, trust_env=False)
+        self._http.headers["apikey"] = world.simulator.api_key
+        self.said: list[str] = []
+        self.failed = 0
+        self._thread = threading.Thread(target=self._run, name="customers", daemon=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """They write for as long as the block, or until told to stop."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            self._thread.join(40)
+            self._http.close()
+
+    def _run(self) -> None:
+        numbers = itertools.cycle(phones(self._shape.seed, self._shape.conversations))
+        began = time.monotonic()
+        for n in itertools.count():
+            due = began + n / self._shape.incoming
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self._say(next(numbers), n)
+
+    def _say(self, number: str, n: int) -> None:
+        said: dict[str, str] = {"instance": "drill", "text": f"customer {n}"}
+        if n % PHOTO_EVERY == PHOTO_EVERY - 1:
+            said = {"instance": "drill", "kind": "image", "caption": f"customer {n}"}
+        try:
+            answer = self._http.post(f"/_control/customers/{number}/say", json=said)
+            self.said.append(answer.raise_for_status().json()["key_id"])
+        except httpx.HTTPError:
+            self.failed += 1
+
+
+class Sockets:
+    """Browsers that read along."""
+
+    def __init__(self, world: World, count: int) -> None:
+        self._world, self._count = world, count
+        self.events = 0
+        self.closed = 0
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="sockets", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._opened = threading.Event()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """They read for as long as the block. Raises AssertionError when they cannot be opened."""
+        self._thread.start()
+        if not self._opened.wait(30):
+            raise AssertionError("the WebSockets did not open within 30 s")
+        try:
+            yield
+        finally:
+            if self._loop is not None and self._over is not None:
+                self._loop.call_soon_threadsafe(self._over.set)
+            self._thread.join(10)
+
+    async def _run(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            readers = [asyncio.create_task(self._read(await self._open(stack))) for _ in range(self._count)]
+            self._opened.set()
+            await self._over.wait()
+            for reader in readers:
+                reader.cancel()
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> Any:
+        tenant = self._world.tenants[0]
+        ticket = await asyncio.to_thread(tenant.call, "POST", "ws-ticket/")
+        place = self._world.web.url.replace("http", "ws", 1)
+        url = f"{place}/ws/chat/tenant/{tenant.given['tenant_id']}/?ticket={ticket['ticket']}"
+        return await stack.enter_async_context(
+            websockets.connect(url, origin=Origin(self._world.web.url), proxy=None)
+        )
+
+    async def _read(self, socket: Any) -> None:
+        try:
+            async for _ in socket:
+                self.events += 1
+        except websockets.ConnectionClosed:
+            pass
+        self.closed += 1
+
+
+@dataclass
+class Looks:
+    """Takes the samples; keeps the accept log as it grows."""
+
+    world: World
+    ledger: Ledger
+    processes: dict[str, Process]
+    sent: list[Sent] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
+    _posted: int = 0
+    _last_n: int = 0
+    _at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _unmatched: list[tuple[str, str, float]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """The load begins now."""
+        self._began = time.monotonic()
+
+    def take(self) -> Sample:
+        """One sample, kept. Raises AssertionError when a process has died."""
+        for name, process in self.processes.items():
+            assert process.running, f"the {name} died: {process.tail(5)}"
+        self._read_accept_log()
+        fresh = self.ledger.owed[self._posted :]
+        self._posted += len(fresh)
+        self._at |= {(one.lane, one.text): one.posted_at for one in fresh}
+        api = [one.seconds * 1000 for one in fresh]
+        provider = self._on_their_way()
+        streams, pending, lists = self._redis()
+        sample = Sample(
+            at=time.monotonic() - self._began,
+            memory_mb={name: memory_mb(one.pid) for name, one in self.processes.items()},
+            files={name: open_files(one.pid) for name, one in self.processes.items()},
+            posted=len(fresh),
+            api_p50=_share(api, 0.5),
+            api_p95=_share(api, 0.95),
+            provider_p50=_share(provider, 0.5),
+            provider_p95=_share(provider, 0.95),
+            streams=streams,
+            pending=pending,
+            lists=lists,
+            journal=self.world.database.number(_NEW),
+            connections=self._connections(),
+        )
+        self.samples.append(sample)
+        return sample
+
+    def quiet(self) -> str:
+        """What is still under way; empty when nothing is."""
+        database = self.world.database
+        streams, _, _ = self._redis()
+        left = {
+            "messages to send": database.number(_UNDECIDED),
+            "webhooks to apply": database.number(_NEW),
+            "stream entries": streams,
+            "files": database.number(_FILES),
+        }
+        return ", ".join(f"{count} {name}" for name, count in left.items() if count)
+
+    def _read_accept_log(self) -> None:
+        for entry in self.world.simulator.control("GET", f"accepted?since_n={self._last_n}")["accepted"]:
+            self._last_n = int(entry["n"])
+            lane = lane_of(entry["jid"])
+            self.sent.append(
+                Sent(lane, entry["text"], entry["key_id"], float(entry["at"]), entry["answered"])
+            )
+            self._unmatched.append((lane, entry["text"], float(entry["at"])))
+
+    def _on_their_way(self) -> list[float]:
+        """Milliseconds from the request to WhatsApp, of messages whose request is known to be answered."""
+        known = [(lane, text, at) for lane, text, at in self._unmatched if (lane, text) in self._at]
+        self._unmatched = [one for one in self._unmatched if (one[0], one[1]) not in self._at]
+        return [
+            (at - self._at.pop((lane, text))) * 1000 for lane, text, at in known if (lane, text) in self._at
+        ]
+
+    def _redis(self) -> tuple[int, int, int]:
+        with contextlib.closing(self.world.streams()) as client:
+            streams = sum(int(client.xlen(name)) for name in WORK_STREAMS)
+            pending = sum(_pending(client, name) for name in WORK_STREAMS)
+        return streams, pending, sum(self._lists_of(db) for db in _LISTS_DBS)
+
+    def _lists_of(self, db: int) -> int:
+        with contextlib.closing(redis.Redis(port=self.world.redis.port, db=db, socket_timeout=5)) as client:
+            found = (client.scan_iter(match, count=1000, _type="list") for match in _LISTS)
+            return sum(int(client.llen(key)) for keys in found for key in keys)
+
+    def _connections(self) -> int:
+        if isinstance(self.world.database, Postgres):
+            return self.world.database.number(_SESSIONS) - 1  # without the one that asks
+        return sum(_handles_of(one.pid, "drill.sqlite3") for one in self.processes.values())
+
+
+def _pending(client: redis.Redis, stream: str) -> int:
+    try:
+        return int(client.xpending(stream, GROUP)["pending"])
+    except redis.ResponseError:  # nobody has made the group yet
+        return 0
+
+
+def _share(values: Sequence[float], share: float) -> float | None:
+    return percentile(values, share) if values else None
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def open_files(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _handles_of(pid: int, name: str) -> int:
+    count = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += entry.readlink().name == name
+    return count
+
+
+def end(looks: Looks, customers: Customers, sockets: Sockets) -> tuple[dict[str, int], list[str]]:
+    """The oracle's figures once all is quiet, and what did not hold."""
+    looks.take()
+    rows = looks.world.database.rows()
+    told = judge(looks.ledger.owed, looks.sent, rows)
+    stored = [str(row[0]) for row in looks.world.database.select(_INCOMING)]
+    figures = {
+        "messages": told.messages,
+        "accepted": told.accepted,
+        "lost": told.lost,
+        "doubled": told.doubled,
+        "out_of_order": told.out_of_order,
+        "open": told.open,
+        "held": told.held,
+        "failed": told.failed,
+        "customers_wrote": len(customers.said),
+        "customers_lost": len(set(customers.said) - set(stored)),
+        "customers_doubled": len(stored) - len(set(stored)),
+        "left_in_streams": looks.samples[-1].streams,
+        "moving": sum(1 for row in rows.values() if row.state in MOVING),
+        "sockets_closed": sockets.closed,
+        "events_read": sockets.events,
+        "api_refusals": looks.ledger.refusals,
+    }
+    free = {"messages", "accepted", "customers_wrote", "events_read"}
+    return figures, [f"{name} = {number}" for name, number in figures.items() if number and name not in free]
