@@ -15,6 +15,8 @@ from apps.chat.models import Instance
 
 _WITHIN: Final = timedelta(hours=1)
 
+_NEEDED: Final = ("name", "gate", "gate_reason", "receipt_failed_at", "receipt_reason")
+
 _GATE_WORDS: Final = {
     gate.MUTE: "takes messages and confirms none. Restart it.",
     "logged_out": "is logged out: connect it by QR code.",
@@ -30,7 +32,7 @@ def instance_alerts(tenants: Collection[UUID]) -> Iterator[dict[str, Any]]:
     troubled = Instance.objects.filter(
         ~Q(gate=Instance.Gate.OPEN) | Q(receipt_failed_at__gte=since), tenant_id__in=tenants
     )
-    for row in troubled.defer("api_key", "webhook_secret", "qr").order_by("name", "id"):
+    for row in troubled.only(*_NEEDED).order_by("name", "id"):
         if row.gate != Instance.Gate.OPEN and row.gate_reason != gate.THROTTLED:
             words = _GATE_WORDS.get(row.gate_reason, "is disconnected: what is sent waits.")
             yield _alert(row, f"instance_{row.gate_reason or 'closed'}", words)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models import BooleanField, Count, DurationField, ExpressionWrapper, Min, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -61,11 +61,12 @@ def status(tenants: Collection[UUID] = ()) -> Json:
 
 def media_metrics() -> Json:
     """Files on their way, by the rows, which decide; and RabbitMQ's queue where one is configured."""
-    waiting = MessageAttachment.objects.filter(status__in=["pending", "processing"]).exclude(message=None)
-    oldest = waiting.order_by("asked_at").annotate(now=Now()).values_list("asked_at", "now").first()
+    waiting = MessageAttachment.objects.filter(status__in=["pending", "processing"], message__isnull=False)
+    age = ExpressionWrapper(Now() - Min("asked_at"), output_field=DurationField())
+    told = waiting.aggregate(number=Count("pk"), age=age)
     found: Json = {
-        "waiting": waiting.count(),
-        "oldest_age_seconds": (oldest[1] - oldest[0]).total_seconds() if oldest else None,
+        "waiting": told["number"],
+        "oldest_age_seconds": told["age"].total_seconds() if told["age"] is not None else None,
         "queue": None,
     }
     if media_queue.configured():
@@ -100,14 +101,10 @@ def alive_workers() -> list[Json]:
     dead = timedelta(seconds=settings.CHAT_HEARTBEAT_DEAD_SECONDS)
     fresh = ExpressionWrapper(Q(beat_at__gte=Now() - dead), output_field=BooleanField())
     rows = Worker.objects.filter(stopped=False, beat_at__gte=Now() - _REMEMBERED)
+    told = rows.annotate(alive=fresh).order_by("name").values_list("name", "alive", "beat_at", "started_at")
     return [
-        {
-            "name": row.name,
-            "alive": bool(row.alive),
-            "beat_at": stamp(row.beat_at),
-            "started_at": stamp(row.started_at),
-        }
-        for row in rows.annotate(alive=fresh).order_by("name")
+        {"name": name, "alive": bool(alive), "beat_at": stamp(beat_at), "started_at": stamp(started_at)}
+        for name, alive, beat_at, started_at in told
     ]
 
 

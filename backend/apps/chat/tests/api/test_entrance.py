@@ -9,6 +9,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.test import Client, override_settings
+from redis.connection import AbstractConnection
 from rest_framework.test import APIClient
 
 from apps.chat.models import Worker
@@ -121,6 +122,22 @@ def test_the_status_of_the_queues(team: Team) -> None:
     assert body["metrics"]["total"] == 0
     assert [(row["name"], row["alive"]) for row in body["workers"]] == [("alive", True)]
     assert body["alerts"] == []
+
+
+def test_the_status_costs_few_statements_and_one_round_trip_for_each_redis_client(
+    team: Team, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    """Token with user and tenants, files, workers, numbers; the lists, the streams."""
+    client, sent = team.client, []
+    client.get("/api/chat/reactions/queues/status/")  # connections are made and greeted once
+    send = AbstractConnection.send_packed_command
+    monkeypatch.setattr(
+        AbstractConnection, "send_packed_command", lambda *args, **how: sent.append(1) or send(*args, **how)
+    )
+    with django_assert_num_queries(4):
+        assert client.get("/api/chat/reactions/queues/status/").status_code == 200
+
+    assert len(sent) == 2
 
 
 def test_alerts(team: Team, redis_url: str) -> None:
