@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from apps.chat.delivery import gate
 from apps.chat.evolution.events import ConnectionEvent
 from apps.chat.evolution.wire import long_of, mapping_of
+from apps.chat.media import claims
 from apps.chat.models import Instance, WebhookEvent
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
@@ -48,6 +49,9 @@ def changed(row: WebhookEvent, event: ConnectionEvent) -> str:
     if not _record(row, event, state):
         return "ignored: overtaken"
     gate.connection_changed(row.instance_id, event.state, event.status_reason)
+    if state == Instance.Connection.OPEN:
+        # Said again after a restart of Evolution, too, of which the state before tells nothing.
+        claims.due_now(row.instance_id)
     if before != state:
         _tell(row.instance_id)
     return f"connection {state}"

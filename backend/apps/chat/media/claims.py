@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from apps.chat.media.patience import AWAY
 from apps.chat.models import MessageAttachment
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
@@ -80,6 +81,14 @@ def ask_again(attachment_id: UUID) -> bool:
     return bool(
         wanted.update(status=Status.PENDING, reason="", owner="", tries=0, wake_at=Now(), asked_at=Now())
     )
+
+
+def due_now(instance_id: UUID) -> bool:
+    """The number is there again: what waits because it was away waits no longer. Whether anything did."""
+    waiting = MessageAttachment.objects.filter(
+        message__instance_id=instance_id, status=Status.PENDING, reason=AWAY, wake_at__gt=Now()
+    )
+    return bool(waiting.update(wake_at=Now()))
 
 
 def seconds_left(attachment_id: UUID) -> float | None:

@@ -9,6 +9,8 @@ from django.conf import settings
 
 from apps.chat.evolution.errors import EvolutionError
 
+# Why a file waits that did not come for the number's, the server's or the way's sake.
+AWAY: Final = "media_unreachable"
 BEHIND_SECONDS: Final = 60.0
 _WAIT_LEAST, _WAIT_MOST = 2.0, 300.0
 _RETRY_FIRST, _RETRY_MOST = 5.0, 900.0
@@ -39,7 +41,7 @@ def after(error: EvolutionError, age: float, tries: int) -> Again | Never:
     if error.reason == "media_gone":
         return Never(error.reason)
     if error.reason not in _ABOUT_THE_FILE:
-        return wait("media_unreachable", age)
+        return wait(AWAY, age)
     if error.reason == "media_not_found_yet" and age < BEHIND_SECONDS:
         return wait(error.reason, age)
     return retry("media_download_failed" if error.reason == "read_timeout" else error.reason, tries)
