@@ -34,7 +34,7 @@ from testing.process import ServerError  # noqa: E402
 
 EVERY_SECONDS = 30.0
 FEWEST_SAMPLES = 12
-QUIET_SECONDS = 180.0
+QUIET_SECONDS = 60.0
 
 
 @dataclass
@@ -130,10 +130,14 @@ def _moments(seconds: float) -> Iterator[float]:
 
 
 def _wait_until_quiet(looks: soak_system.Looks) -> list[str]:
-    end = time.monotonic() + QUIET_SECONDS
-    while left := looks.quiet():
+    """Wait as long as what is left becomes less; what is wrong when it does not."""
+    least, end = float("inf"), time.monotonic() + QUIET_SECONDS
+    while left := looks.left():
+        if sum(left.values()) < least:
+            least, end = sum(left.values()), time.monotonic() + QUIET_SECONDS
         if time.monotonic() > end:
-            return [f"not quiet after {QUIET_SECONDS:g} s: {left}"]
+            told = ", ".join(f"{count} {name}" for name, count in left.items())
+            return [f"no less to do for {QUIET_SECONDS:g} s: {told}"]
         time.sleep(1)
     return []
 

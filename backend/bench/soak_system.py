@@ -236,8 +236,8 @@ class Looks:
         self.samples.append(sample)
         return sample
 
-    def quiet(self) -> str:
-        """What is still under way; empty when nothing is."""
+    def left(self) -> dict[str, int]:
+        """What is still under way, and how much of it."""
         database = self.world.database
         streams, _, _ = self._redis()
         left = {
@@ -246,7 +246,7 @@ class Looks:
             "stream entries": streams,
             "files": database.number(_FILES),
         }
-        return ", ".join(f"{count} {name}" for name, count in left.items() if count)
+        return {name: count for name, count in left.items() if count}
 
     def _read_accept_log(self) -> None:
         for entry in self.world.simulator.control("GET", f"accepted?since_n={self._last_n}")["accepted"]:
