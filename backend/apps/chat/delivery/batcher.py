@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.chat.delivery import lane
+from apps.chat.delivery.finalize import finalize
 from apps.chat.delivery.lane import Busy, Final, Finalized, Step
 
 BATCH = 256
@@ -110,7 +111,7 @@ class DatabaseThread:
 
     @staticmethod
     def _finalize(finals: list[Final]) -> list[Finalized | None]:
-        done = {row.id: row for row in lane.finalize(finals)}
+        done = {row.id: row for row in finalize(finals)}
         return [done.get(final.id) for final in finals]
 
 

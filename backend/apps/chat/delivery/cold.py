@@ -19,7 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from apps.chat.delivery import lane
-from apps.chat.delivery.batcher import DatabaseThread
+from apps.chat.delivery.database import Database
 from apps.chat.delivery.lane import OWN_SENDS, Step
 from apps.chat.evolution import jids
 from apps.chat.evolution.outcomes import Outcome, Verdict
@@ -39,7 +39,7 @@ REMEMBERED: Constant = 10_000
 class ColdContacts:
     """Asked before a send, told after it; one per process."""
 
-    def __init__(self, database: DatabaseThread) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._counted: set[int] = set()
         self._warm: OrderedDict[UUID, None] = OrderedDict()

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.db import Error, connections
 from django.db.models import F, Max, Min, QuerySet
 
 from apps.chat import redis_dead_letters as stream
+from apps.chat.delivery.database import Database
 from apps.chat.delivery.lane import Finalized
 from apps.chat.errors import QueueAway
 from apps.chat.models import Delivery
@@ -34,14 +35,6 @@ T = TypeVar("T")
 
 RECONCILE_SECONDS: Final = 60.0
 _gathering: ContextVar[set[int] | None] = ContextVar("dead letters to forget", default=None)
-
-
-class Database(Protocol):
-    """Runs database work for an event loop (`delivery.batcher.DatabaseThread`)."""
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run it and answer its result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Evidence: what Evolution says about a message by itself (echo, ack, stored record), bound to attempts.
+"""Evidence: what Evolution says about a message by itself (echo, stored record), bound to attempts.
 
 T9: evidence binds attempts, never texts. Candidates are attempts of the same instance and conversation with the same
 fingerprint whose window holds WhatsApp's time; ids that are bound and records of the phone are out; open attempts come
@@ -13,34 +13,24 @@ from enum import Enum
 from typing import Final as Constant
 from uuid import UUID
 
-from django.db import connection, transaction
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import Q
 
-from apps.chat import rows
-from apps.chat.delivery import cold, dead_letters, gate, lane
-from apps.chat.delivery.lane import Final
+from apps.chat.delivery import dead_letters
+from apps.chat.delivery.acks import attach_parked_acks, record_ack
+from apps.chat.delivery.finalize import finalize
+from apps.chat.delivery.lane import OWN_SENDS, Final
 from apps.chat.delivery.settle import longest_settle_seconds
 from apps.chat.delivery.wake import wake_rest
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import MEDIA_KINDS, fingerprint_of_record
-from apps.chat.models import Ack, Attempt, ContactJid, Conversation, Delivery, Evidence, Instance, Message
-from apps.chat.rows import insert
+from apps.chat.models import Attempt, ContactJid, Conversation, Delivery, Evidence, Instance
 
 State = Delivery.State
 Closed = Attempt.Closed
 
 # WhatsApp's times are whole seconds, and two clocks never agree: so much may a time lie outside its window.
 CLOCK_MARGIN: Constant = timedelta(seconds=6)
-
-
-_REACHED: Constant = ((Ack.SENT, "sent_at"), (Ack.DELIVERED, "delivered_at"), (Ack.SEEN, "seen_at"))
-_RAISE: Constant = """
-UPDATE chat_message SET ack = %s,
-  sent_at = coalesce(sent_at, %s), delivered_at = coalesce(delivered_at, %s), seen_at = coalesce(seen_at, %s)
-WHERE instance_id = %s AND provider_id = %s AND direction = 'outgoing' AND ack < %s
-RETURNING id
-"""
 
 
 class Bound(Enum):
@@ -134,14 +124,14 @@ def _candidates(
 
 def _bind(instance: Instance, attempt: Attempt, event: MessageEvent) -> Bound:
     delivery = Delivery.objects.get(pk=attempt.delivery_id)
-    done = lane.finalize(
+    done = finalize(
         [
             Final(
                 id=delivery.id,
                 n=attempt.n,
                 fence=delivery.fence,
                 state=State.SENT,
-                message=delivery.message_id if delivery.kind in lane.OWN_SENDS else None,
+                message=delivery.message_id if delivery.kind in OWN_SENDS else None,
                 prov=event.key_id,
                 closed=Closed.ACCEPTED,
                 bytes_left=True,
@@ -174,227 +164,6 @@ def _park(instance: Instance, event: MessageEvent, conversation_ids: Sequence[UU
             "provider_time": at,
         },
     )
-
-
-# --- acks -----------------------------------------------------------------------------------------
-
-
-def record_ack(
-    instance: Instance, provider_id: str, rank: int | None, error: bool, at: datetime | None
-) -> Message | None:
-    """Raise a message's ack; it never falls. Unknown ids are parked until a message has them.
-
-    Returns:
-        The message as it is now, or None when no message has this id yet.
-    """
-    if rank is not None and rank >= Ack.SENT:
-        gate.heard(instance)
-    message = _raise_ack(instance.id, provider_id, rank or 0, error, at)
-    if message is not None:
-        return message
-    _park_ack(instance.id, provider_id, rank or 0, error)
-    # Whoever bound the id meanwhile looked for parked acks before ours was committed: look once more.
-    attach_parked_acks(instance.id, [provider_id])
-    return _told_of(instance.id, provider_id).first()
-
-
-def raise_plain_ack(instance: Instance, provider_id: str, rank: int, at: datetime) -> Message | None:
-    """`record_ack` for by far the most acks: a message of ours that has its id and came further, in two statements.
-
-    Returns:
-        The message as it is now; None when there is none that this raises, which says nothing more.
-    """
-    when = connection.ops.adapt_datetimefield_value(at)
-    times = [when if rank >= reached else None for reached, _ in _REACHED]
-    with connection.cursor() as cursor:
-        cursor.execute(_RAISE, [rank, *times, rows.key(Instance, instance.pk), provider_id, rank])
-        raised = cursor.fetchall()
-    if not raised:
-        return None
-    if rank >= Ack.SENT:
-        gate.heard(instance)
-    return rows.select(Message, "FROM chat_message WHERE chat_message.id = %s", [raised[0][0]])[0][0]
-
-
-def _told_of(instance_id: UUID, provider_id: str) -> QuerySet[Message]:
-    """The message that an id stands for: its own, or that of any attempt to send it."""
-    own = Message.objects.filter(instance_id=instance_id, provider_id=provider_id)
-    if own.exists():
-        return own
-    attempts = Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id)
-    sends = attempts.filter(delivery__kind__in=(Delivery.Kind.TEXT, Delivery.Kind.MEDIA))
-    return Message.objects.filter(pk__in=sends.values("delivery__message_id"))
-
-
-def _raise_ack(
-    instance_id: UUID, provider_id: str, rank: int, error: bool, at: datetime | None
-) -> Message | None:
-    with transaction.atomic():
-        if error:  # the delivery before its message, as a finalize locks them
-            _lock_delivery_of(instance_id, provider_id)
-        message = _told_of(instance_id, provider_id).select_for_update(no_key=True).first()
-        if message is None:
-            return None
-        changed = _apply_ack(message, rank, at or datetime.now(UTC))
-        if changed:
-            message.save(update_fields=[*changed])
-        if error:
-            _reject(message, provider_id)
-    return message
-
-
-def _lock_delivery_of(instance_id: UUID, provider_id: str) -> None:
-    attempts = Attempt.objects.filter(instance_id=instance_id, provider_id=provider_id)
-    owner = attempts.values("delivery_id")[:1]
-    Delivery.objects.select_for_update(no_key=True).filter(pk=Subquery(owner)).first()
-
-
-def _apply_ack(message: Message, rank: int, at: datetime) -> list[str]:
-    if rank <= message.ack:
-        return []
-    message.ack = rank
-    changed = ["ack"]
-    for reached, field in _REACHED:
-        if rank >= reached and getattr(message, field) is None:
-            setattr(message, field, at)
-            changed.append(field)
-    return changed
-
-
-def _reject(message: Message, provider_id: str) -> None:
-    """T17: WhatsApp refused what Evolution had accepted. Failed, unless another attempt of it got through."""
-    attempt = Attempt.objects.filter(instance_id=message.instance_id, provider_id=provider_id).first()
-    if attempt is None or message.ack >= Ack.DELIVERED:
-        return
-    if attempt.closed != Closed.ERROR:  # told again, it is still one rejection
-        transaction.on_commit(lambda: cold.rejected(message.instance_id, message.conversation_id))
-    Attempt.objects.filter(pk=attempt.pk).update(closed=Closed.ERROR, reason="rejected_by_whatsapp")
-    if Attempt.objects.filter(delivery_id=attempt.delivery_id, closed=Closed.ACCEPTED).exists():
-        return
-    Message.objects.filter(pk=message.pk).update(ack_error=True)
-    message.ack_error = True
-    delivery = Delivery.objects.select_for_update(no_key=True).get(pk=attempt.delivery_id)
-    if delivery.state == State.SENT and Attempt.objects.filter(delivery=delivery, closed=None).exists():
-        _verify_again(delivery)  # a later try is still unclear: it decides
-    elif delivery.state == State.SENT:
-        Delivery.objects.filter(pk=delivery.pk).update(
-            state=State.FAILED,
-            reason="rejected_by_whatsapp",
-            failure_gen=delivery.failure_gen + 1,
-            finished_at=lane.database_now(),
-        )
-        transaction.on_commit(lambda: dead_letters.record([delivery.pk]))
-
-
-def _park_ack(instance_id: UUID, provider_id: str, rank: int, error: bool) -> None:
-    """One statement: between a look and an insert, whoever binds the id may take the row away."""
-    row = Evidence(instance_id=instance_id, provider_id=provider_id, ack=rank, ack_error=error)
-    insert(
-        row,
-        on_conflict="""(instance_id, provider_id) DO UPDATE SET
-            ack = CASE WHEN excluded.ack > chat_evidence.ack THEN excluded.ack ELSE chat_evidence.ack END,
-            ack_error = (excluded.ack_error OR chat_evidence.ack_error)""",
-    )
-
-
-def attach_parked_acks(instance_id: UUID, provider_ids: Iterable[str]) -> list[Message]:
-    """Give acks that came before their message to it. Call after the commit that gave the message its id."""
-    raised = []
-    for row in Evidence.objects.filter(instance_id=instance_id, provider_id__in=list(provider_ids)):
-        message = _raise_ack(instance_id, row.provider_id, row.ack, row.ack_error, None)
-        if message is not None:
-            # What rose since we read it stays: whoever raised it attaches it after the commit that did.
-            Evidence.objects.filter(pk=row.pk, ack=row.ack, ack_error=row.ack_error).delete()
-            raised.append(message)
-    return raised
-
-
-def take_parked_ack(instance: Instance, provider_id: str) -> tuple[int, bool]:
-    """(rank, error) that waited for a message just stored under this id; (0, False) when none did."""
-    row = Evidence.objects.filter(instance=instance, provider_id=provider_id).first()
-    if row is None:
-        return 0, False
-    row.delete()
-    return row.ack, row.ack_error
-
-
-# --- clashes --------------------------------------------------------------------------------------
-
-
-def settle_clash(final: Final) -> None:
-    """Make room for a provider id that somebody else holds.
-
-    The answer to a POST outranks a match by content: the weaker holder loses the id and goes back to verifying. A
-    message stored as somebody else's under this id was ours after all, and is taken away.
-    """
-    if final.prov is None:
-        return
-    with transaction.atomic():
-        delivery = Delivery.objects.get(pk=final.id)
-        _unbind_weaker(delivery, final)
-        _drop_twin(delivery, final)
-
-
-def _unbind_weaker(delivery: Delivery, final: Final) -> None:
-    holder = (
-        Attempt.objects.select_for_update(no_key=True)
-        .filter(instance_id=delivery.instance_id, provider_id=final.prov)
-        .exclude(delivery_id=delivery.id, n=final.n)
-        .first()
-    )
-    if holder is None:
-        return
-    if holder.bound_by == Attempt.BoundBy.ANSWER and final.bound_by == Attempt.BoundBy.MATCH:
-        raise Outranked(f"provider id matched to delivery {delivery.id} is that of {holder.delivery_id}")
-    if holder.bound_by == final.bound_by:
-        raise ClashUnsettled(
-            f"provider id of delivery {delivery.id} is bound to delivery {holder.delivery_id}"
-        )
-    Attempt.objects.filter(pk=holder.pk).update(provider_id=None, bound_by=None, closed=None, closed_at=None)
-    other = Delivery.objects.select_for_update(no_key=True).get(pk=holder.delivery_id)
-    proof = Attempt.objects.filter(delivery_id=other.pk, closed=Closed.ACCEPTED).order_by("n").last()
-    Message.objects.filter(pk=other.message_id, provider_id=final.prov).update(
-        provider_id=proof.provider_id if proof else None,
-        ack=Ack.SUBMITTED if proof else Ack.NONE,
-        sent_at=None,
-    )
-    if proof is not None:  # accepted by another attempt as well: still sent, and never again
-        return
-    _verify_again(other)
-
-
-def _verify_again(delivery: Delivery) -> None:
-    """What proved this row is gone: whether it went out must be found out anew."""
-    Delivery.objects.filter(pk=delivery.pk).update(
-        state=State.VERIFYING,
-        fence=delivery.fence + 1,
-        owner=None,
-        checks=0,
-        finished_at=None,
-        reason="proof_withdrawn",
-        wake_at=lane.database_now(),
-        sweep_at=lane.database_now(),
-    )
-
-
-def _drop_twin(delivery: Delivery, final: Final) -> None:
-    twin = (
-        Message.objects.filter(instance_id=delivery.instance_id, provider_id=final.prov)
-        .exclude(pk=delivery.message_id)
-        .first()
-    )
-    if twin is None or twin.origin == Message.Origin.API:
-        return
-    Message.objects.filter(pk=twin.pk).delete()
-    Message.objects.filter(pk=delivery.message_id, ack__lt=twin.ack).update(ack=twin.ack)
-
-
-class Outranked(Exception):
-    """A match by content claims an id that an answer gave to another attempt: it says nothing of its row."""
-
-
-class ClashUnsettled(Exception):
-    """Two attempts claim one provider id with equal right: nothing is written, a person must look."""
 
 
 def conversations_of(instance: Instance, addresses: Iterable[str]) -> list[UUID]:

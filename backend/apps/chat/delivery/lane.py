@@ -1,4 +1,4 @@
-"""Step, finalize, sweep, take over: batches in, batches out, each in its own transaction.
+"""Step, sweep, take over: batches in, batches out, each in its own transaction. `delivery.finalize` writes outcomes.
 
 These are plain functions over Django's connection of the calling thread. `delivery.batcher` calls them from the one
 database thread of a process; tests and management commands may call them directly.
@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Subquery
+from django.db.models.functions import Now
 
 from apps.chat.delivery import pipeline
-from apps.chat.delivery.sql import DOUBTS, statements
+from apps.chat.delivery.sql import statements
 from apps.chat.models import Attempt, Delivery, Worker
 from apps.tenancy.secrets import unseal
 
 State = Delivery.State
 # Sends that put a message of its own into the chat; the other kinds change one that is there.
 OWN_SENDS = (Delivery.Kind.TEXT, Delivery.Kind.MEDIA)
-_RELAXED = "SELECT set_config('synchronous_commit', 'off', true)"
 # How far back a dead worker's lanes are looked for; more were not in any hands a moment ago.
 RECENT_ATTEMPTS = 20_000
 
@@ -116,7 +116,6 @@ class Due:
 
 
 _STEP_FIELDS = tuple(field.name for field in fields(Step))
-_FINAL_FIELDS = tuple(field.name for field in fields(Final))
 _UUID_FIELDS = ("conversation_id", "message_id", "instance_id", "tenant_id")
 _open_sealed = lru_cache(maxsize=1024)(unseal)
 
@@ -139,7 +138,8 @@ WHERE d.conversation_id IN (SELECT value::uuid FROM jsonb_array_elements_text(%(
 """  # noqa: S608  (constant text)
 
 
-def _uuid(value: UUID | str) -> UUID:
+def as_uuid(value: UUID | str) -> UUID:
+    """An id as the driver gives it: PostgreSQL's a UUID, SQLite's a text."""
     return value if isinstance(value, UUID) else UUID(value)
 
 
@@ -155,7 +155,7 @@ def _as_step(row: Sequence[Any]) -> Step:
     key = _open_sealed(row[18]) if row[18] else ""
     mode = row[20] or settings.CHAT_DELIVERY_MODE
     named = dict(zip(_STEP_FIELDS, row, strict=True))
-    ids = {name: _uuid(named[name]) for name in _UUID_FIELDS}
+    ids = {name: as_uuid(named[name]) for name in _UUID_FIELDS}
     return Step(**{**named, **ids, "payload": payload, "api_key": key, "mode": mode})
 
 
@@ -175,7 +175,7 @@ def step(lanes: Iterable[UUID], owner: int) -> list[Step | Busy]:
         rows, contents = pipeline.run([(sql.step, values), (_STEPPED, values)])
         mine = {row[0] for row in rows if not row[2]}
         steps = [_as_step(row) for row in contents if row[0] in mine]
-        return [*steps, *(Busy(_uuid(row[1])) for row in rows if row[2])]
+        return [*steps, *(Busy(as_uuid(row[1])) for row in rows if row[2])]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.step, values)
         ids = [row[0] for row in cursor.fetchall()]
@@ -185,138 +185,13 @@ def step(lanes: Iterable[UUID], owner: int) -> list[Step | Busy]:
         return [*_read_steps(ids)]
 
 
-def _hex(value: UUID | None) -> str | None:
-    return value.hex if value else None
-
-
-def _as_json(finals: Iterable[Final]) -> str:
-    return json.dumps(
-        [
-            {**{name: getattr(final, name) for name in _FINAL_FIELDS}, "message": _hex(final.message)}
-            for final in finals
-        ]
-    )
-
-
-def _merged(finals: Sequence[Final]) -> list[Final]:
-    """One entry per row, evidence first: with a duplicate id the database would keep whichever came first."""
-    best: dict[int, Final] = {}
-    for final in finals:
-        known = best.get(final.id)
-        if known is None or (final.prov and not known.prov):
-            best[final.id] = final
-    return list(best.values())
-
-
-def _write(finals: Sequence[Final]) -> list[Finalized]:
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        rows = _as_json(finals)
-        done = _write_in_one_trip(rows)
-    else:
-        done, rows = _write_in_turn(finals)
-    if any(final.prov for final in finals):
-        told_more = _attach_parked(rows)
-        done = [replace(row, told_more=row.id in told_more) for row in done]
-    return done
-
-
-def _write_in_one_trip(rows: str) -> list[Finalized]:
-    """PostgreSQL: all statements in one round trip, one transaction that waits for no disk.
-
-    A power cut may forget the last moments: what was sending is then verified, as after any crash. The step before the
-    POST is what must be on disk.
-    """
-    sql, values = statements("postgresql"), {"rows": rows}
-    _, done, *_ = pipeline.run(
-        [(_RELAXED, {}), (sql.finalize, values), (sql.close_applied, values), (sql.mark_sent, values)]
-    )
-    return [Finalized(*row) for row in done]
-
-
-def _write_in_turn(finals: Sequence[Final]) -> tuple[list[Finalized], str]:
-    sql = statements(connection.vendor)
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql.finalize, {"rows": _as_json(finals)})
-        done = [Finalized(*row) for row in cursor.fetchall()]
-        applied = {row.id for row in done}
-        # Proof needs no fence, and neither does doubt: forgotten, it would let absence count.
-        counted = _as_json(
-            final for final in finals if final.prov or final.id in applied or final.reason in DOUBTS
-        )
-        cursor.execute(sql.close_attempts, {"rows": counted})
-        if any(final.prov for final in finals):
-            cursor.execute(sql.mark_sent, {"rows": counted})
-    return done, counted
-
-
-def _attach_parked(rows: str) -> set[int]:
-    """Give the rows what was parked under their new provider ids; must follow the commit that wrote these."""
-    from apps.chat.delivery.evidence import attach_parked_acks
-
-    sql, values = statements(connection.vendor).parked, {"rows": rows}
-    if connection.vendor == "postgresql":
-        [found] = pipeline.run([(sql, values)])
-    else:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            found = cursor.fetchall()
-    return {row[0] for row in found if attach_parked_acks(_uuid(row[1]), [row[2]])}
-
-
-def finalize(finals: Sequence[Final]) -> list[Finalized]:
-    """Record outcomes, in a transaction of their own; answers the rows that changed.
-
-    A row that is missing from the answer had moved on: its fence was newer, or it was proven sent before.
-    A clash of provider ids fails the whole batch in the database, so it is then redone row by row, and the clashing
-    row on its own terms (`evidence.settle_clash`).
-    """
-    rows = [
-        replace(final, wait=round(final.wait, 3)) if final.wait is not None else final
-        for final in _merged(finals)
-    ]
-    try:
-        return _write(rows)
-    except (IntegrityError, DataError):
-        return _one_by_one(rows)
-
-
-def _one_by_one(finals: Sequence[Final]) -> list[Finalized]:
-    """Each row on its own, so that a bad one fails nobody else; what cannot be written at all is raised last."""
-    done: list[Finalized] = []
-    unwritten: Exception | None = None
-    for final in finals:
-        try:
-            done += _write([final])
-        except (IntegrityError, DataError) as error:
-            if final.prov is None:
-                unwritten = error
-            else:
-                done += _finalize_clashing(final)
-    if unwritten is not None:
-        raise unwritten
-    return done
-
-
-def _finalize_clashing(final: Final) -> list[Finalized]:
-    """One proof whose provider id somebody else holds, or that cannot be stored: make room, or hold the row."""
-    from apps.chat.delivery.evidence import ClashUnsettled, Outranked, settle_clash
-
-    try:
-        settle_clash(final)
-        return _write([final])
-    except Outranked:
-        return []
-    except (ClashUnsettled, IntegrityError, DataError):
-        return _write([replace(final, prov=None, closed=None, state=State.HELD, reason="provider_id_clash")])
-
-
 def sweep(limit: int) -> list[Due]:
     """Rows whose alarm rang and that may move now, at most `limit` looked at. Their alarm is set anew."""
     values = {"limit": limit, "again": settings.CHAT_SWEEP_AFTER_SECONDS}
     with connection.cursor() as cursor:
         cursor.execute(statements(connection.vendor).sweep, values)
         rows = cursor.fetchall()
-    return [Due(row[0], _uuid(row[1]), _uuid(row[2]), row[3]) for row in rows if row[4]]
+    return [Due(row[0], as_uuid(row[1]), as_uuid(row[2]), row[3]) for row in rows if row[4]]
 
 
 def take_over() -> list[int]:
@@ -373,8 +248,6 @@ def ring(conversation_id: UUID) -> None:
 
 def database_now() -> Any:
     """The database's clock, as an expression: the only one that decides anything."""
-    from django.db.models.functions import Now
-
     return Now()
 
 

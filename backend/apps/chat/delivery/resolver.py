@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from django.conf import settings
 
-from apps.chat.delivery import announce, dead_letters, effects, evidence, lane
+from apps.chat.delivery import acks, announce, dead_letters, effects, evidence, lane
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
@@ -262,7 +262,7 @@ def bind_found(step: Step, case: Case, records: tuple[MessageEvent, ...]) -> boo
     for record in evidence.telling(case.instance, recent):
         places = _places(step, case, record)
         if evidence.bind_echo(case.instance, places, record) is Bound.ATTEMPT:
-            evidence.attach_parked_acks(case.instance.id, [record.key_id])
+            acks.attach_parked_acks(case.instance.id, [record.key_id])
     return Delivery.objects.filter(pk=step.id, state=State.SENT).exists()
 
 

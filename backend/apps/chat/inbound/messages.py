@@ -10,7 +10,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from apps.chat import contacts
-from apps.chat.delivery import cold, evidence, gate
+from apps.chat.delivery import acks, cold, evidence, gate
 from apps.chat.enrichment import asking
 from apps.chat.evolution import jids
 from apps.chat.evolution.events import HISTORY, RECORD, MessageEvent
@@ -36,7 +36,7 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
     known = _known(row, event)
     if known is not None and known.origin != Message.Origin.API:
         # A replay must not be taken for the echo of a later send that says the same.
-        evidence.attach_parked_acks(row.instance_id, [event.key_id])
+        acks.attach_parked_acks(row.instance_id, [event.key_id])
         return _again(row, event, known)
     if known is not None and not event.error and (event.status or 0) <= known.ack:
         return "echo"  # of a send whose answer came first: it tells nothing new
@@ -50,7 +50,7 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
     except contacts.NoAddress:
         return "ignored: malformed: no usable address"
     # Acks that came before it waited; after our commit they find it.
-    evidence.attach_parked_acks(row.instance_id, [event.key_id])
+    acks.attach_parked_acks(row.instance_id, [event.key_id])
     return note
 
 

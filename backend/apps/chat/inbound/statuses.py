@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from apps.chat import rows
-from apps.chat.delivery import evidence
+from apps.chat.delivery import acks
 from apps.chat.evolution.events import StatusEvent
 from apps.chat.inbound import changes, locks
 from apps.chat.models import Ack, Conversation, Delivery, Message, WebhookEvent
@@ -28,14 +28,14 @@ def acknowledged(row: WebhookEvent, event: StatusEvent) -> str:
     if event.deleted:
         return changes.deleted(row, event.key_id)
     if event.rank is not None and not event.error:
-        raised = evidence.raise_plain_ack(row.instance, event.key_id, event.rank, row.received_at)
+        raised = acks.raise_plain_ack(row.instance, event.key_id, event.rank, row.received_at)
         if raised is not None:
             tell(raised)
             return "ack"
     note, message = _record(row, event)
     if note == PARKED:
         # A send may have got this id while we parked: whoever commits later finds the other.
-        message = next(iter(evidence.attach_parked_acks(row.instance_id, [event.key_id])), None)
+        message = next(iter(acks.attach_parked_acks(row.instance_id, [event.key_id])), None)
         note = "ack" if message else PARKED
     if message is not None and message.direction == Message.Direction.INCOMING:
         # Stored in this moment, with our ack already taken into account.
@@ -52,7 +52,7 @@ def _record(row: WebhookEvent, event: StatusEvent) -> tuple[str, Message | None]
     before = Message.objects.filter(instance_id=row.instance_id, provider_id=event.key_id).first()
     if before is not None and before.direction == Message.Direction.INCOMING:
         return _read_on_phone(row, event, before), None
-    after = evidence.record_ack(row.instance, event.key_id, event.rank, event.error, row.received_at)
+    after = acks.record_ack(row.instance, event.key_id, event.rank, event.error, row.received_at)
     if after is None:
         return PARKED, None
     same = before is not None and (before.ack, before.ack_error) == (after.ack, after.ack_error)

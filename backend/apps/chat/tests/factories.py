@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from apps.chat.delivery import lane
 from apps.chat.delivery.enqueue import enqueue_delivery
+from apps.chat.delivery.finalize import finalize
 from apps.chat.delivery.lane import Busy, Final, Step
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import fingerprint
@@ -152,7 +153,7 @@ def unclear(step: Step, **values: Any) -> Final:
 
 def write(*finals: Final) -> dict[int, int]:
     """Finalize; the state of each row that changed."""
-    return {row.id: row.state for row in lane.finalize(finals)}
+    return {row.id: row.state for row in finalize(finals)}
 
 
 def claim(delivery: Delivery | int, owner: int = 0) -> Step | None:

@@ -12,7 +12,7 @@ from django.conf import settings
 from testing.waiting import eventually_async
 
 from apps.chat import actions, redis_dead_letters, redis_streams
-from apps.chat.delivery import dead_letters, evidence, sender
+from apps.chat.delivery import acks, dead_letters, evidence, sender
 from apps.chat.delivery.dead_letters import Reconciled
 from apps.chat.delivery.engine import Engine
 from apps.chat.delivery.resolver import absent
@@ -90,7 +90,7 @@ def test_an_ack_that_says_error_leaves_an_entry() -> None:
     step = factories.stepped(delivery.conversation)
     factories.write(factories.accepted(step, "3EB0AAAA"))
 
-    evidence.record_ack(delivery.instance, "3EB0AAAA", None, True, None)
+    acks.record_ack(delivery.instance, "3EB0AAAA", None, True, None)
 
     (letter,) = letters()
     assert (letter.delivery_id, letter.reason) == (delivery.pk, "rejected_by_whatsapp")
@@ -102,7 +102,7 @@ def test_a_rejection_that_is_rolled_back_leaves_none() -> None:
     delivery = factories.queue()
     factories.write(factories.accepted(factories.stepped(delivery.conversation), "3EB0BBBB"))
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        evidence.record_ack(delivery.instance, "3EB0BBBB", None, True, None)
+        acks.record_ack(delivery.instance, "3EB0BBBB", None, True, None)
         1 / 0  # noqa: B018
 
     assert letters() == []

@@ -23,7 +23,7 @@ def final(number: int) -> Final:
 
 
 class Spy:
-    """Stands in for `delivery.lane`: remembers batches, and can be held or made to fail."""
+    """Stands in for the database: remembers batches, and can be held or made to fail."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, int]] = []
@@ -54,7 +54,7 @@ class Spy:
 async def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     made = Spy()
     monkeypatch.setattr(lane, "step", made.step)
-    monkeypatch.setattr(lane, "finalize", made.finalize)
+    monkeypatch.setattr(batcher, "finalize", made.finalize)
     return made
 
 

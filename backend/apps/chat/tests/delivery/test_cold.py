@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.chat import inbound
-from apps.chat.delivery import cold, evidence, lane, policy
+from apps.chat.delivery import acks, cold, lane, policy
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.cold import ColdContacts
 from apps.chat.delivery.engine import Engine
@@ -190,7 +190,7 @@ def reject(conversation: Conversation, times: int = 1) -> None:
     write(final)
     assert final.prov is not None
     for _ in range(times):
-        evidence.record_ack(row.instance, final.prov, None, True, None)
+        acks.record_ack(row.instance, final.prov, None, True, None)
 
 
 def resting(instance: Instance) -> bool:

@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
-from apps.chat.delivery import evidence, lane
-from apps.chat.delivery.evidence import Bound, bind_echo, record_ack
+from apps.chat.delivery import acks, evidence
+from apps.chat.delivery.acks import record_ack
+from apps.chat.delivery.evidence import Bound, bind_echo
+from apps.chat.delivery.finalize import finalize
 from apps.chat.evolution.fingerprint import fingerprint
 from apps.chat.models import Ack, Attempt, Conversation, Delivery, Evidence, Message
 from apps.chat.tests.delivery.threads import at_once
@@ -377,9 +379,7 @@ def test_a_rejected_attempt_can_be_followed_by_an_accepted_one(conversation: Con
 def test_an_id_nobody_knows_is_kept(conversation: Conversation) -> None:
     assert record_ack(conversation.instance, "3EB0NOBODY", Ack.SEEN, False, None) is None
     make_message(conversation, provider_id="3EB0NOBODY")
-    assert [m.ack for m in evidence.attach_parked_acks(conversation.instance_id, ["3EB0NOBODY"])] == [
-        Ack.SEEN
-    ]
+    assert [m.ack for m in acks.attach_parked_acks(conversation.instance_id, ["3EB0NOBODY"])] == [Ack.SEEN]
     assert Message.objects.get().ack == Ack.SEEN
 
 
@@ -390,5 +390,5 @@ def test_a_claim_loses_to_evidence_that_came_meanwhile(conversation: Conversatio
     looked = claim(head)
     assert looked is not None
     bind(head, echo(head))
-    assert lane.finalize([not_sent(looked)]) == []
+    assert finalize([not_sent(looked)]) == []
     assert row(head.pk).state == State.SENT

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from apps.chat.delivery import lane
 from apps.chat.delivery.evidence import bind_echo
+from apps.chat.delivery.finalize import finalize
 from apps.chat.models import Ack, Attempt, Conversation, Delivery, Message
 from apps.chat.tests.factories import (
     accepted,
@@ -190,7 +191,7 @@ def test_tries_never_fall_below_zero(conversation: Conversation) -> None:
 def test_each_failure_has_its_own_number(conversation: Conversation) -> None:
     queue(conversation)
     step = stepped(conversation)
-    done = lane.finalize([not_sent(step, State.FAILED)])
+    done = finalize([not_sent(step, State.FAILED)])
     assert [(one.state, one.failure_gen, one.tries) for one in done] == [(State.FAILED, 1, 1)]
     assert row(step.id).finished_at is not None
     assert row(step.id).failure_gen == 1
@@ -262,7 +263,7 @@ def test_evidence_wins_over_a_negative_of_the_same_batch(evidence_first: bool) -
 
 
 def test_an_empty_batch_is_no_error() -> None:
-    assert lane.finalize([]) == []
+    assert finalize([]) == []
 
 
 def test_a_clash_does_not_fail_the_others_of_its_batch() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from apps.chat.delivery import evidence, lane, person, resolver
+from apps.chat.delivery import acks, evidence, lane, person, resolver
+from apps.chat.delivery.finalize import finalize
 from apps.chat.delivery.resolver import Answer
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.models import Ack, Conversation, Delivery
@@ -54,7 +55,7 @@ def look(delivery: Delivery, records: Sequence[MessageEvent] = (), *, canary: bo
     if resolver.bind_found(step, case, answer.records):
         return
     final = resolver.verdict(step, case, answer, evidence.has_ambiguous(step.id))
-    if lane.finalize([final]) and final.state != State.VERIFYING:
+    if finalize([final]) and final.state != State.VERIFYING:
         resolver.note(step, final)
 
 
@@ -165,6 +166,6 @@ def test_a_rejection_leaves_a_later_open_try_to_be_verified() -> None:
     person.release(head.message_id, head.tenant_id, send=True)
     second = stepped(conversation)
     evidence.bind_echo(head.instance, [conversation.pk], earlier(echo(head, "X")))
-    evidence.record_ack(head.instance, "X", None, True, None)
+    acks.record_ack(head.instance, "X", None, True, None)
     write(unclear(second))
     assert state(head) == "VERIFYING"

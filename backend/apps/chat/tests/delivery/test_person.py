@@ -280,7 +280,7 @@ def test_only_what_failed_can_be_replayed(conversation: Conversation, state: int
 
 
 def test_a_replay_keeps_the_ids_of_its_attempts_and_forgets_the_rejection(conversation: Conversation) -> None:
-    from apps.chat.delivery.evidence import record_ack
+    from apps.chat.delivery.acks import record_ack
 
     row = queue(conversation)
     write(accepted(stepped(conversation), "3EB0X"))

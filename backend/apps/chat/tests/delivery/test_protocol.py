@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 )
 
 from apps.chat.delivery import evidence, lane, person, resolver
+from apps.chat.delivery.finalize import finalize
 from apps.chat.delivery.lane import Busy, Final, Step
 from apps.chat.delivery.resolver import Answer, Case
 from apps.chat.errors import ChatError
@@ -175,12 +176,12 @@ class Protocol(RuleBasedStateMachine):
     def report(self, which: int, keep: bool) -> None:
         """Late, in any order, and (kept) more than once."""
         at = which % len(self.reports)
-        lane.finalize([self.reports[at] if keep else self.reports.pop(at)])
+        finalize([self.reports[at] if keep else self.reports.pop(at)])
 
     @precondition(lambda self: len(self.reports) > 1)
     @rule()
     def report_all_in_one_batch(self) -> None:
-        lane.finalize(self.reports)
+        finalize(self.reports)
 
     @rule(who=st.integers(0, 1), really=st.booleans())
     def dies(self, who: int, really: bool) -> None:
@@ -266,7 +267,7 @@ class Protocol(RuleBasedStateMachine):
             return
         ambiguous = case.settled and evidence.has_ambiguous(look.step.id)
         final = resolver.verdict(look.step, case, answer, ambiguous)
-        if lane.finalize([final]) and final.state != State.VERIFYING:
+        if finalize([final]) and final.state != State.VERIFYING:
             resolver.note(look.step, final)
         due_now(instance_id=self.instance.pk, state=State.VERIFYING)
 

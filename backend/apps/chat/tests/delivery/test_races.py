@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from apps.chat.delivery import lane, person
 from apps.chat.delivery.enqueue import next_seq
+from apps.chat.delivery.finalize import finalize
 from apps.chat.delivery.lane import Busy, Step
 from apps.chat.errors import Conflict
 from apps.chat.models import Attempt, Conversation, Delivery
@@ -196,19 +197,19 @@ def test_batches_that_share_rows_in_any_order_do_not_deadlock() -> None:
         queue(conversation)
     steps = [row for row in lane.step([c.pk for c in lanes], 1) if isinstance(row, Step)]
 
-    def finalize(number: int) -> None:
+    def finalize_one(number: int) -> None:
         mine = list(steps)
         random.Random(number).shuffle(mine)
         write(*(accepted(step, f"3EB0{step.id}") for step in mine))
 
-    at_once([lambda n=n: finalize(n) for n in range(4)])
+    at_once([lambda n=n: finalize_one(n) for n in range(4)])
     assert set(Delivery.objects.values_list("state", flat=True)) == {State.SENT}
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
 def test_a_rejection_and_a_finalize_of_one_row_do_not_deadlock(eventually: Callable[..., None]) -> None:
     """Both touch the delivery and its message: whoever takes them in the other order waits for ever."""
-    from apps.chat.delivery.evidence import record_ack
+    from apps.chat.delivery.acks import record_ack
     from apps.chat.models import Message
 
     head = queue()
@@ -303,7 +304,7 @@ def test_hostile_sweepers_and_many_workers_lose_double_and_reorder_nothing(seed:
                     finals.append(accepted(step))
             luck.shuffle(finals)
             if finals:
-                lane.finalize(finals)
+                finalize(finals)
 
     def sweeper() -> None:
         while not done.is_set() and time.monotonic() < end:
@@ -342,7 +343,7 @@ def test_a_busy_lane_is_never_taken_for_an_empty_one() -> None:
         while waiting and time.monotonic() < end:
             rows = lane.step(waiting, 1)
             waiting = {row.conversation_id for row in rows}
-            lane.finalize([accepted(row) for row in rows if isinstance(row, Step)])
+            finalize([accepted(row) for row in rows if isinstance(row, Step)])
         done.set()
 
     at_once([locker, worker], within=SECONDS + 20)

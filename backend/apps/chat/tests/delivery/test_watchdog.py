@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.chat import inbound
-from apps.chat.delivery import evidence, gate, watchdog
+from apps.chat.delivery import acks, gate, watchdog
 from apps.chat.delivery.watchdog import Watchdog
 from apps.chat.evolution.client import EvolutionError
 from apps.chat.models import Ack, Delivery, Instance, Message, WebhookEvent
@@ -223,10 +223,10 @@ def test_an_acknowledgement_opens_it(
     scene: Scene, mute: Instance, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        evidence.record_ack(mute, "3EB0EARLIER", Ack.SUBMITTED, False, None)
+        acks.record_ack(mute, "3EB0EARLIER", Ack.SUBMITTED, False, None)
     assert not is_open(mute)
     with django_capture_on_commit_callbacks(execute=True):
-        evidence.record_ack(mute, "3EB0EARLIER", Ack.DELIVERED, False, None)
+        acks.record_ack(mute, "3EB0EARLIER", Ack.DELIVERED, False, None)
     assert is_open(mute)
 
 
@@ -255,5 +255,5 @@ def test_another_trouble_is_not_ended_by_being_heard(
     gate.park(scene.instance.pk, "logged_out")
     scene.instance.refresh_from_db()
     with django_capture_on_commit_callbacks(execute=True):
-        evidence.record_ack(scene.instance, "3EB0EARLIER", Ack.DELIVERED, False, None)
+        acks.record_ack(scene.instance, "3EB0EARLIER", Ack.DELIVERED, False, None)
     assert not is_open(scene.instance)
