@@ -100,7 +100,7 @@ def _raise_ack(
         message = _told_of(instance_id, provider_id).select_for_update(no_key=True).first()
         if message is None:
             return None
-        changed = _apply_ack(message, rank, at or datetime.now(UTC))
+        changed = rise(message, rank, at or datetime.now(UTC))
         if changed:
             message.save(update_fields=[*changed])
         if error:
@@ -114,7 +114,8 @@ def _lock_delivery_of(instance_id: UUID, provider_id: str) -> None:
     Delivery.objects.select_for_update(no_key=True).filter(pk=Subquery(owner)).first()
 
 
-def _apply_ack(message: Message, rank: int, at: datetime) -> list[str]:
+def rise(message: Message, rank: int, at: datetime) -> list[str]:
+    """Raise an ack in memory; answers the fields that changed, not yet saved."""
     if rank <= message.ack:
         return []
     message.ack = rank
