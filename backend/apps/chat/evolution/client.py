@@ -18,13 +18,14 @@ import httpx
 
 from . import queries
 from .errors import EvolutionError, SendCancelled
+from .exchange import BODY_LEAVES, HEAD_LEAVES
 from .forms import Form, SourceError
 from .instance import InstanceRef, Limits, SendGate, Timeouts
 from .jids import is_group, is_sendable
 from .outcomes import classify_answer, classify_transport_error
 from .queries import FindResult, GroupInfo, MessageKey, NumberCheck
 from .retry_after import seconds_to_wait
-from .transports import BODY_LEAVES, HEAD_LEAVES, TRANSPORTS
+from .transports import TRANSPORTS
 from .verdicts import Outcome, Verdict
 from .wire import mapping_of, storable, word_of
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from apps.chat.evolution.transports import Native
+from apps.chat.evolution.native import Native
 
 from .conftest import Connection, MisbehavingServer, Request
 
