@@ -16,7 +16,7 @@ from uuid import UUID
 
 from django.db.models import F, QuerySet
 
-from apps.chat import actions
+from apps.chat import deciding
 from apps.chat.delivery import dead_letters
 from apps.chat.errors import Conflict, NotFound
 from apps.chat.models import Delivery, Instance, Message
@@ -137,12 +137,12 @@ def preview(rows: Sequence[Failed]) -> Preview:
 
 def replay(rows: Sequence[Failed]) -> Done:
     """Send each once more, at the end of its lane, in this order."""
-    return _each(rows, "replayed", actions.retry)
+    return _each(rows, "replayed", deciding.retry)
 
 
 def discard(rows: Sequence[Failed]) -> Done:
     """Give each up: it stays in its conversation as cancelled."""
-    return _each(rows, "discarded", actions.discard)
+    return _each(rows, "discarded", deciding.discard)
 
 
 def _each(rows: Sequence[Failed], what: str, verb: Callable[[Message, int], object]) -> Done:

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions, lookups
+from apps.chat import deciding, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews, id_param, text_param
 from apps.chat.api.pagination import page
@@ -63,7 +63,7 @@ class DeadLetterViews(ChatViews):
         """Send it once more, at the end of its conversation's queue."""
         wanted = checked(schemas.RetrySend, request.data)
         message = lookups.message_of(self.tenants, pk)
-        delivery = actions.retry(message, wanted.get("failure_gen"))
+        delivery = deciding.retry(message, wanted.get("failure_gen"))
         return Response(shown(message, delivery))
 
     @extend_schema(request=schemas.RetrySend, responses=schemas.Message)
@@ -71,7 +71,7 @@ class DeadLetterViews(ChatViews):
         """Give it up: it leaves this list and stays in the conversation as cancelled."""
         wanted = checked(schemas.RetrySend, request.data)
         message = lookups.message_of(self.tenants, pk)
-        actions.discard(message, wanted.get("failure_gen"))
+        deciding.discard(message, wanted.get("failure_gen"))
         return Response(shown(message))
 
     @extend_schema(
@@ -117,7 +117,7 @@ class DeadLetterViews(ChatViews):
 def _replayed(row: Delivery) -> bool:
     """False when somebody was faster."""
     try:
-        actions.retry(row.message, row.failure_gen)
+        deciding.retry(row.message, row.failure_gen)
     except (Conflict, NotFound):
         return False
     return True

@@ -14,7 +14,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions, instance_office, read_policy
+from apps.chat import deciding, instance_office, read_policy
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.pagination import page
@@ -45,7 +45,7 @@ class InstanceViews(ChatViews):
     def release_stale(self, request: Request, pk: UUID) -> Response:
         """Decide about all messages that grew too old while the number was away: send them in order, or not at all."""
         wanted = checked(schemas.Release, request.data)
-        count = actions.release_stale(self._one(pk), send=wanted["action"] == "send")
+        count = deciding.release_stale(self._one(pk), send=wanted["action"] == "send")
         return Response({"action": wanted["action"], "count": count})
 
     @extend_schema(request=schemas.InstanceCreate, responses={201: schemas.NewInstance})

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.chat import actions, attaching, lookups
+from apps.chat import actions, attaching, deciding, lookups
 from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.parsing import checked
@@ -76,28 +76,28 @@ class MessageViews(ChatViews):
         """Send a failed message once more, at the end of its conversation's queue."""
         wanted = checked(schemas.RetrySend, request.data)
         message = lookups.message_of(self.tenants, pk)
-        delivery = actions.retry(message, wanted.get("failure_gen"))
+        delivery = deciding.retry(message, wanted.get("failure_gen"))
         return Response(shown(message, delivery))
 
     @extend_schema(request=None, responses=schemas.CancelledMessage)
     def cancel(self, request: Request, pk: UUID) -> Response:
         """Stop a message: `stopped`, `stopped_maybe` (an earlier try may have gone out) or `pending`."""
         message = lookups.message_of(self.tenants, pk)
-        result = actions.cancel(message)
+        result = deciding.cancel(message)
         return Response({**shown(message), "result": result})
 
     @extend_schema(request=schemas.Edit, responses=schemas.Message)
     def edit(self, request: Request, pk: UUID) -> Response:
         """Change the text of a message that has not left yet."""
         wanted = checked(schemas.Edit, request.data)
-        actions.edit(lookups.message_of(self.tenants, pk), wanted["content"])
+        deciding.edit(lookups.message_of(self.tenants, pk), wanted["content"])
         return Response(shown(lookups.message_of(self.tenants, pk)))
 
     @extend_schema(request=None, responses={200: schemas.CancelledMessage, 409: schemas.Problem})
     def delete(self, request: Request, pk: UUID) -> Response:
         """Take back a message that has not left yet."""
         message = lookups.message_of(self.tenants, pk)
-        result = actions.delete(message)
+        result = deciding.delete(message)
         return Response({**shown(message), "result": result})
 
     @extend_schema(request=schemas.Release, responses=schemas.Message)
@@ -105,7 +105,7 @@ class MessageViews(ChatViews):
         """Decide about a held message: send it although an earlier try may have gone out, or discard it."""
         wanted = checked(schemas.Release, request.data)
         message = lookups.message_of(self.tenants, pk)
-        actions.release(message, send=wanted["action"] == "send")
+        deciding.release(message, send=wanted["action"] == "send")
         return Response(shown(message))
 
     @extend_schema(responses=schemas.Timeline)

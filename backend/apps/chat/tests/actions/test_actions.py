@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from apps.chat import actions, lookups, tasks
+from apps.chat import actions, deciding, lookups, tasks
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.models import Contact, ContactJid, Conversation, Delivery, Message, PassportEntry
 from apps.chat.tests.api.world import Team, set_state
@@ -20,7 +20,8 @@ class Told:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.events: list[dict[str, Any]] = []
         self.woken: list[Any] = []
-        monkeypatch.setattr(actions, "publish", lambda tenant, event: self.events.append(event))
+        for verbs in (actions, deciding):
+            monkeypatch.setattr(verbs, "publish", lambda tenant, event: self.events.append(event))
         monkeypatch.setattr(tasks.send_message_to_evolution, "delay", lambda *ids: self.woken.append(ids))
 
 
@@ -157,7 +158,7 @@ def test_only_members_can_be_assigned(team: Team, others: Team) -> None:
 def test_discarding_is_written_down(team: Team) -> None:
     message = team.failed()
 
-    actions.discard(message)
+    deciding.discard(message)
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == (Delivery.State.CANCELLED, "discarded_by_person")
@@ -169,26 +170,26 @@ def test_discarding_another_failure_than_the_one_seen_is_a_conflict(team: Team) 
     set_state(message.pk, Delivery.State.FAILED, failure_gen=3)
 
     with pytest.raises(Conflict):
-        actions.discard(message, failure_gen=2)
-    actions.discard(message, failure_gen=3)
+        deciding.discard(message, failure_gen=2)
+    deciding.discard(message, failure_gen=3)
 
 
 def test_what_was_typed_on_the_phone_is_not_ours_to_act_on(team: Team) -> None:
     typed = team.incoming(direction="outgoing", origin="phone")
 
-    for act in (actions.cancel, actions.retry, actions.discard, actions.delete):
+    for act in (deciding.cancel, deciding.retry, deciding.discard, deciding.delete):
         with pytest.raises(Conflict):
             act(typed)
     with pytest.raises(Conflict):
-        actions.release(typed, send=True)
+        deciding.release(typed, send=True)
     with pytest.raises(Conflict):
-        actions.edit(typed, "b")
+        deciding.edit(typed, "b")
 
 
 def test_an_edit_is_told(team: Team, told: Told) -> None:
     message = team.message("Ola")
 
-    actions.edit(message, "Olá")
+    deciding.edit(message, "Olá")
 
     assert told.events[-1]["type"] == "message_edited"
     assert told.events[-1]["content"] == "Olá"

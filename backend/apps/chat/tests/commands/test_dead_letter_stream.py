@@ -11,7 +11,7 @@ import redis
 from django.conf import settings
 from testing.waiting import eventually_async
 
-from apps.chat import actions, redis_dead_letters, redis_streams
+from apps.chat import deciding, redis_dead_letters, redis_streams
 from apps.chat.delivery import acks, dead_letters, evidence, sender
 from apps.chat.delivery.dead_letters import Reconciled
 from apps.chat.delivery.engine import Engine
@@ -113,7 +113,7 @@ def test_a_replay_takes_the_entry_out() -> None:
     dead_letters.record([stays.pk, goes.pk])
     assert shown() == [stays.pk, goes.pk]
 
-    actions.retry(goes.message, goes.failure_gen)
+    deciding.retry(goes.message, goes.failure_gen)
 
     assert shown() == [stays.pk]
 
@@ -122,7 +122,7 @@ def test_a_discard_takes_the_entry_out() -> None:
     delivery = failed()
     dead_letters.record([delivery.pk])
 
-    actions.discard(delivery.message, delivery.failure_gen)
+    deciding.discard(delivery.message, delivery.failure_gen)
 
     assert letters() == []
 
@@ -140,7 +140,7 @@ def test_late_proof_takes_the_entry_out() -> None:
 
 def test_what_is_no_dead_letter_any_more_is_not_put_up() -> None:
     delivery = failed()
-    actions.retry(delivery.message)
+    deciding.retry(delivery.message)
 
     dead_letters.record([delivery.pk])
 
@@ -257,7 +257,7 @@ def test_a_bulk_forgets_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with dead_letters.forgetting_together():
         for row in rows:
-            actions.retry(row.message, row.failure_gen)
+            deciding.retry(row.message, row.failure_gen)
 
     assert calls == [{row.pk for row in rows}]
     assert letters() == []
