@@ -34,10 +34,13 @@ async def find_messages(call: Call) -> Reply:
 
 
 async def find_status_message(call: Call) -> Reply:
-    """POST /chat/findStatusMessage: the status history of one message."""
+    """POST /chat/findStatusMessage: the status history of one message; only `id` and `remoteJid` filter."""
+    page, size = _number(call, "page") or 1, _number(call, "offset") or _PAGE_SIZE
     where = call.body.get("where") or {}
-    rows = _matching(call.instance, {"key": where})
-    return Reply(200, [] if call.empty else [entry for row in rows for entry in _history(row)])
+    key = {name: where[name] for name in ("id", "remoteJid") if where.get(name)}
+    rows = [] if call.empty else _matching(call.instance, {"key": key})
+    found = [entry for row in rows for entry in _history(row)]
+    return Reply(200, found[(page - 1) * size : page * size])
 
 
 async def find_chats(call: Call) -> Reply:

@@ -4,6 +4,9 @@ Each instance has its turn every CHAT_HEAL_SECONDS and soon after it connects, i
 the messages since the last one (an idle instance: one cheap question), and for those of ours that still lack an
 acknowledgement. What is missing is journalled, as a webhook would have been, and applied like one: once, marked as
 recovered. How much one look may cost is bounded; a larger gap is closed in several.
+
+Of messages that their records tell nothing about, some are asked about by themselves: Evolution keeps what befell a
+message beside it, and tells of it also when the message is not found by its time.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max, Min, Q
+from django.db.models import Max, Min, Q, QuerySet
 from django.db.models.functions import Now
 from prometheus_client import Counter
 
@@ -26,7 +29,7 @@ from apps.chat.delivery import lane
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
-from apps.chat.evolution.records import Record, find_records
+from apps.chat.evolution.records import Record, find_records, find_statuses
 from apps.chat.evolution.scrub import strip_credentials
 from apps.chat.models import Ack, Attempt, Instance, Message
 
@@ -49,12 +52,16 @@ ACK_LOOKS: Final = (
     (4, timedelta(hours=6)),
     (1, timedelta(minutes=15)),
 )
+# How many messages one look asks about one by one, of those that have no acknowledgement in their record.
+STATUS_QUESTIONS: Final = 20
+MOST_UNDELIVERED: Final = 1000
 _REMEMBERED: Final = 20_000
 _STATUS_WORDS: Final = {Ack.SENT: "SERVER_ACK", Ack.DELIVERED: "DELIVERY_ACK", Ack.SEEN: "READ"}
 
 _HEALED = Counter("chat_healed", "What the gap healer found missing and took in, by kind.", ["kind"])
 
 Json = dict[str, object]
+Piece = tuple[str, Json]
 
 
 class Healer:
@@ -64,6 +71,8 @@ class Healer:
         self._database, self._client = database, client
         self._told: OrderedDict[tuple[UUID, str, str], None] = OrderedDict()
         self._looks: dict[UUID, int] = {}
+        # Messages asked about by themselves, the one that was asked about longest ago first.
+        self._asked: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after whoever is due until told to stop."""
@@ -143,13 +152,54 @@ class Healer:
             if page >= found.pages:
                 break
             await asyncio.sleep(PAUSE_SECONDS)
-        return await self._take_in(instance, records)
+        healed = await self._take_in(instance, records)
+        answered = {one.message.key_id for one in records if one.message.status or one.message.error}
+        return healed + await self._statuses(instance, ref, (now - back, now - GRACE), answered)
+
+    async def _statuses(
+        self, instance: Instance, ref: InstanceRef, window: tuple[datetime, datetime], answered: set[str]
+    ) -> int:
+        """Ask about some of those whose records said nothing, one by one; trouble ends it until the next look."""
+        undelivered = await self._database.call(lambda: undelivered_of(instance.pk, *window))
+        found: list[Record] = []
+        for key_id in self._next_to_ask(instance.pk, [one for one in undelivered if one not in answered]):
+            try:
+                record = await find_statuses(self._client, ref, key_id)
+            except EvolutionError as error:
+                logger.info(
+                    "statuses not asked", extra={"instance": str(instance.pk), "reason": error.reason}
+                )
+                break
+            found += [record] if record is not None else []
+            await asyncio.sleep(PAUSE_SECONDS)
+        if not found:
+            return 0
+        return await self._journal(
+            instance, await self._database.call(lambda: changes_of(instance.pk, found))
+        )
+
+    def _next_to_ask(self, instance_id: UUID, ids: Sequence[str]) -> list[str]:
+        """Up to STATUS_QUESTIONS of them: those never asked about, then those asked about longest ago."""
+        wanted = set(ids)
+        fresh = [one for one in ids if (instance_id, one) not in self._asked]
+        again = [one for owner, one in self._asked if owner == instance_id and one in wanted]
+        chosen = (fresh + again)[:STATUS_QUESTIONS]
+        for one in chosen:
+            self._asked.pop((instance_id, one), None)
+            self._asked[instance_id, one] = None
+        while len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+        return chosen
 
     async def _take_in(self, instance: Instance, records: Sequence[Record]) -> int:
-        """Journal what we lack of these records; each piece once."""
+        """Journal what we lack of these records."""
         if not records:
             return 0
         missing = await self._database.call(lambda: list(missing_of(instance.pk, records)))
+        return await self._journal(instance, missing)
+
+    async def _journal(self, instance: Instance, missing: Sequence[Piece]) -> int:
+        """Each piece once; how many were new."""
         fresh = [piece for piece in missing if (instance.pk, piece[0], _key_of(piece)) not in self._told]
         entries = [_entry(instance, body) for _, body in fresh]
         await asyncio.gather(*(journal.store(entry) for entry in entries))
@@ -159,9 +209,6 @@ class Healer:
         while len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         return len(fresh)
-
-
-Piece = tuple[str, Json]
 
 
 def _key_of(piece: Piece) -> str:
@@ -205,6 +252,19 @@ def missing_of(instance_id: UUID, records: Sequence[Record]) -> Iterator[Piece]:
             yield from _changes(record, message)
         elif key_id not in bound and not (record.deleted and record.message.message_type == ""):
             yield "message", {"event": "findMessages", "data": record.row, "piece": key_id}
+
+
+def changes_of(instance_id: UUID, records: Sequence[Record]) -> list[Piece]:
+    """As `missing_of`, of records that tell what befell a message but not what it says."""
+    ids = [one.message.key_id for one in records]
+    rows = Message.objects.filter(instance_id=instance_id, provider_id__in=ids)
+    known = {row.provider_id: row for row in rows}
+    return [
+        piece
+        for record in records
+        if record.message.key_id in known
+        for piece in _changes(record, known[record.message.key_id])
+    ]
 
 
 def _nobodys(record: Record) -> bool:
@@ -254,8 +314,21 @@ def unacknowledged(instance_id: UUID, since: datetime) -> tuple[datetime, dateti
 
     By conversations, which have an index for it. Groups acknowledge nothing.
     """
-    rows = Message.objects.filter(
-        Q(ack__gt=Ack.NONE) & Q(ack__lt=Ack.SEEN),
+    rows = _waiting(instance_id, since, Ack.SEEN)
+    found = rows.aggregate(first=Min("sort_at"), last=Max("sort_at"))
+    return (found["first"], found["last"]) if found["first"] else None
+
+
+def undelivered_of(instance_id: UUID, since: datetime, until: datetime) -> list[str]:
+    """The ids of messages that went out then and of which nobody has told that they arrived, latest first."""
+    rows = _waiting(instance_id, since, Ack.DELIVERED).filter(sort_at__lte=until)
+    latest = rows.order_by("-sort_at").values_list("provider_id", flat=True)
+    return [found for found in latest[:MOST_UNDELIVERED] if found]
+
+
+def _waiting(instance_id: UUID, since: datetime, below: Ack) -> QuerySet[Message]:
+    return Message.objects.filter(
+        Q(ack__gt=Ack.NONE) & Q(ack__lt=below),
         conversation__instance_id=instance_id,
         conversation__last_message_at__gte=since,
         direction=Message.Direction.OUTGOING,
@@ -263,8 +336,6 @@ def unacknowledged(instance_id: UUID, since: datetime) -> tuple[datetime, dateti
         ack_error=False,
         sort_at__gte=since,
     ).exclude(conversation__remote_jid__endswith="@g.us")
-    found = rows.aggregate(first=Min("sort_at"), last=Max("sort_at"))
-    return (found["first"], found["last"]) if found["first"] else None
 
 
 def _now() -> datetime:

@@ -219,6 +219,23 @@ def test_status_history(lab: RunningSimulator) -> None:
     assert normal(until(history)) == normal(wanted)
 
 
+def test_status_history_is_filtered_by_id_and_chat_and_paged(lab: RunningSimulator) -> None:
+    lab.control("POST", "customers", {"number": "5511990000001", "server_ack": True, "reads": False})
+    key_id = lab.send("synthetic outbound 1").json()["key"]["id"]
+
+    def words(**more: Any) -> list[str]:
+        body = {"where": {"id": key_id, **more.pop("where", {})}, **more}
+        return [row["status"] for row in lab.call("POST", "/chat/findStatusMessage/lab-wa", body).json()]
+
+    from .support import until
+
+    until(lambda: len(words()) == 2)
+    assert words(offset=1, page=2) == ["DELIVERY_ACK"]
+    assert len(words(where={"fromMe": False, "participant": "nobody"})) == 2
+    assert words(where={"remoteJid": "5511990000002@s.whatsapp.net"}) == []
+    assert words(where={"id": "3EB0NOSUCH"}) == []
+
+
 def test_whatsapp_numbers(lab: RunningSimulator) -> None:
     lab.control(
         "POST", "customers", {"number": "5511990000009", "name": "Ana Test", "lid": "111111111111111@lid"}

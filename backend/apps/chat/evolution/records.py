@@ -11,7 +11,7 @@ from .events import MessageEvent, message_from_record
 from .queries import find_messages_body
 from .wire import long_of, mapping_of
 
-__all__ = ["Record", "RecordPage", "find_records"]
+__all__ = ["Record", "RecordPage", "find_records", "find_statuses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,24 @@ async def find_records(
         raise EvolutionError("unexplained_answer", permanent=False, status=200, where=where)
     read = [_record(mapping_of(row), ref.name) for row in rows]
     return RecordPage([one for one in read if one is not None], long_of(found.get("pages")) or 0)
+
+
+async def find_statuses(client: EvolutionClient, ref: InstanceRef, key_id: str) -> Record | None:
+    """What befell one message, without what it says; None when Evolution has stored nothing about it.
+
+    By id alone: the address it was stored under is not always the one that we know (EVOLUTION.md, section 4b).
+    Raises EvolutionError, also for an answer of another shape.
+    """
+    body = await client.ask(ref, "POST", "chat", "findStatusMessage", {"where": {"id": key_id}})
+    if not isinstance(body, list):
+        where = f"findStatusMessage at {ref.address}"
+        raise EvolutionError("unexplained_answer", permanent=False, status=200, where=where)
+    updates = [update for update in map(mapping_of, body) if update.get("keyId") == key_id]
+    if not updates:
+        return None
+    names = ("remoteJid", "fromMe", "participant")
+    key = {"id": key_id, **{name: updates[0].get(name) for name in names}}
+    return _record({"key": key, "MessageUpdate": updates}, ref.name)
 
 
 def _record(row: Mapping[str, object], instance_name: str) -> Record | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from testing import servers
+from testing.waiting import eventually
 
 from apps.chat import healer, journal
 from apps.chat.delivery.batcher import DatabaseThread
@@ -140,7 +141,6 @@ def test_acknowledgements_are_healed(evolution: servers.Simulator, instance: Ins
         sort_at=datetime.now(UTC),
         created_at=datetime.now(UTC),
     )
-    from testing.waiting import eventually
 
     def seen() -> bool:
         look(instance)
@@ -148,6 +148,130 @@ def test_acknowledgements_are_healed(evolution: servers.Simulator, instance: Ins
         return bool(sent.ack == Ack.SEEN)
 
     eventually(seen, 15, "the acknowledgement")
+
+
+def sent_before(
+    evolution: servers.Simulator, instance: Instance, text: str, *, ack: Ack = Ack.SUBMITTED
+) -> Message:
+    """A message of ours that went out a minute ago, and of which no webhook told more."""
+    answer = evolution.call("POST", f"/message/sendText/{instance.name}", {"number": ANA, "text": text})
+    at = datetime.now(UTC) - timedelta(seconds=60)
+    Conversation.objects.update(last_message_at=datetime.now(UTC))
+    return Message.objects.create(
+        tenant_id=instance.tenant_id,
+        conversation=Conversation.objects.get(),
+        instance=instance,
+        direction="outgoing",
+        origin="other",
+        content=text,
+        provider_id=str(answer["key"]["id"]),
+        ack=ack,
+        sort_at=at,
+        created_at=at,
+    )
+
+
+def asked(evolution: servers.Simulator) -> int:
+    counts = evolution.control("GET", "requests")["requests"]
+    return sum(int(count) for name, count in counts.items() if "findStatusMessage" in name)
+
+
+@pytest.fixture
+def silent(evolution: servers.Simulator, instance: Instance) -> Instance:
+    """Messages are not found by their time, as when a record was moved; what befell them is."""
+    evolution.control("POST", "customers", {"number": ANA, "delivery_delay": 0.0, "reads": False})
+    say(evolution, instance, "oi")
+    look(instance)
+    evolution.control("POST", "faults", {"match": {"endpoint": "chat/findMessages"}, "answer": "empty"})
+    return instance
+
+
+def test_a_message_that_no_record_tells_of_is_asked_about(
+    evolution: servers.Simulator, silent: Instance
+) -> None:
+    sent, twin = sent_before(evolution, silent, "um"), sent_before(evolution, silent, "dois", ack=Ack.SENT)
+
+    def delivered() -> bool:
+        look(silent)
+        return set(Message.objects.filter(direction="outgoing").values_list("ack", flat=True)) == {
+            Ack.DELIVERED
+        }
+
+    eventually(delivered, 15, "the acknowledgements")
+    before = asked(evolution)
+    assert (look(silent), asked(evolution)) == (0, before), "who has it is not asked about again"
+    assert sent.pk != twin.pk
+
+
+def test_what_its_record_tells_of_is_not_asked_about(evolution: servers.Simulator, silent: Instance) -> None:
+    evolution.control("DELETE", "faults")
+    evolution.control("POST", "faults", {"acks": ["SERVER_ACK"]})
+    sent = sent_before(evolution, silent, "um")
+
+    def told() -> bool:
+        look(silent)
+        sent.refresh_from_db()
+        return bool(sent.ack == Ack.SENT)
+
+    eventually(told, 15, "the acknowledgement")
+    before = asked(evolution)
+    look(silent)
+    assert asked(evolution) == before
+
+
+def test_an_error_told_only_there_is_taken_in_once(evolution: servers.Simulator, silent: Instance) -> None:
+    evolution.control("POST", "faults", {"acks": ["ERROR"]})
+    key_id = sent_before(evolution, silent, "um").provider_id
+
+    async def looks(one: Healer) -> int:
+        end = time.monotonic() + 15
+        while not (found := await one.look(silent)) and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        return found + await one.look(silent)
+
+    silent.refresh_from_db()
+    assert healing(looks) == 1
+    told = WebhookEvent.objects.get(event="messages.update").body
+    assert (told["data"]["keyId"], told["data"]["status"]) == (key_id, "ERROR")
+
+
+def test_one_look_asks_about_some_and_the_next_about_others(
+    evolution: servers.Simulator, silent: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healer, "STATUS_QUESTIONS", 2)
+    evolution.control("POST", "switches", {"acks": False})
+    ids = [sent_before(evolution, silent, f"n {number}").provider_id for number in range(3)]
+    seen: list[str] = []
+
+    async def asks(client: object, ref: object, key_id: str) -> None:
+        seen.append(key_id)
+
+    monkeypatch.setattr(healer, "find_statuses", asks)
+
+    async def looks(one: Healer) -> int:
+        return sum([await one.look(silent) for _ in range(3)])
+
+    silent.refresh_from_db()
+    try:
+        assert healing(looks) == 0
+    finally:
+        evolution.control("POST", "switches", {"acks": True})
+    assert len(seen) == 6
+    assert {key_id: seen.count(key_id) for key_id in seen} == dict.fromkeys(map(str, ids), 2)
+
+
+def test_trouble_with_one_question_harms_nothing(evolution: servers.Simulator, silent: Instance) -> None:
+    evolution.control("DELETE", "faults")
+    fault = {"match": {"endpoint": "chat/findStatusMessage"}, "answer": {"status": 500, "body": {}}}
+    evolution.control("POST", "faults", fault)
+    evolution.control("POST", "faults", {"acks": []})
+    for number in range(3):
+        sent_before(evolution, silent, f"n {number}")
+    say(evolution, silent, "tudo bem?")
+    before = asked(evolution)
+    assert look(silent) == 1
+    assert asked(evolution) == before + 1
+    assert "tudo bem?" in texts()
 
 
 def test_an_idle_instance_costs_one_question(evolution: servers.Simulator, instance: Instance) -> None:
