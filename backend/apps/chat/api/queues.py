@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import BooleanField, Count, DurationField, ExpressionWrapper, Min, Q
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -20,7 +22,7 @@ from apps.chat.api import schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.instance_alerts import instance_alerts
 from apps.chat.errors import QueueAway
-from apps.chat.models import MessageAttachment, Worker
+from apps.chat.models import Worker
 from apps.chat.realtime.shapes import stamp
 
 LIST_LIMIT = 1000
@@ -29,6 +31,12 @@ AGE_LIMIT_SECONDS = 60
 MEDIA_LIMIT = 500
 MEDIA_AGE_LIMIT_SECONDS = 900
 _REMEMBERED = timedelta(hours=1)
+_FILES = """SELECT count(*), {age} FROM chat_messageattachment
+WHERE status IN ('pending', 'processing') AND message_id IS NOT NULL"""
+_AGE = {
+    "postgresql": "extract(epoch FROM statement_timestamp() - min(asked_at))",
+    "sqlite": "(julianday('now') - julianday(min(asked_at))) * 86400.0",
+}
 
 Json = dict[str, Any]
 
@@ -61,12 +69,12 @@ def status(tenants: Collection[UUID] = ()) -> Json:
 
 def media_metrics() -> Json:
     """Files on their way, by the rows, which decide; and RabbitMQ's queue where one is configured."""
-    waiting = MessageAttachment.objects.filter(status__in=["pending", "processing"], message__isnull=False)
-    age = ExpressionWrapper(Now() - Min("asked_at"), output_field=DurationField())
-    told = waiting.aggregate(number=Count("pk"), age=age)
+    with connection.cursor() as cursor:
+        cursor.execute(_FILES.format(age=_AGE[connection.vendor]))
+        number, age = cursor.fetchone()
     found: Json = {
-        "waiting": told["number"],
-        "oldest_age_seconds": told["age"].total_seconds() if told["age"] is not None else None,
+        "waiting": number,
+        "oldest_age_seconds": round(max(float(age), 0.0), 6) if age is not None else None,
         "queue": None,
     }
     if media_queue.configured():
@@ -98,14 +106,26 @@ def _media_alerts(media: Json) -> Iterator[Json]:
 
 def alive_workers() -> list[Json]:
     """Workers heard of lately, and whether their heartbeat is fresh by the database's clock."""
-    dead = timedelta(seconds=settings.CHAT_HEARTBEAT_DEAD_SECONDS)
-    fresh = ExpressionWrapper(Q(beat_at__gte=Now() - dead), output_field=BooleanField())
-    rows = Worker.objects.filter(stopped=False, beat_at__gte=Now() - _REMEMBERED)
-    told = rows.annotate(alive=fresh).order_by("name").values_list("name", "alive", "beat_at", "started_at")
+    text, values = _workers_statement(connection.vendor, settings.CHAT_HEARTBEAT_DEAD_SECONDS)
     return [
-        {"name": name, "alive": bool(alive), "beat_at": stamp(beat_at), "started_at": stamp(started_at)}
-        for name, alive, beat_at, started_at in told
+        {
+            "name": row.name,
+            "alive": bool(row.alive),
+            "beat_at": stamp(row.beat_at),
+            "started_at": stamp(row.started_at),
+        }
+        for row in Worker.objects.raw(text, values)
     ]
+
+
+@lru_cache(maxsize=8)
+def _workers_statement(vendor: str, dead_seconds: float) -> tuple[str, tuple[Any, ...]]:
+    """Built once for a database and a setting: building it took longer than running it."""
+    dead = timedelta(seconds=dead_seconds)
+    fresh = ExpressionWrapper(Q(beat_at__gte=Now() - dead), output_field=BooleanField())
+    rows = Worker.objects.filter(stopped=False, beat_at__gte=Now() - _REMEMBERED).annotate(alive=fresh)
+    built: tuple[str, tuple[Any, ...]] = rows.order_by("name").query.sql_with_params()
+    return built
 
 
 def _lists() -> Json:
