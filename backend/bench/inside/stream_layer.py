@@ -20,6 +20,7 @@ import django
 
 django.setup()
 
+from alrea_sense.loop import run  # noqa: E402
 from apps.chat import redis_streams as streams  # noqa: E402
 from apps.chat.redis_clients import close_async_clients  # noqa: E402
 from apps.chat.redis_streams import Entry, WakeUp  # noqa: E402
@@ -98,7 +99,7 @@ def main() -> None:
     if sys.argv[1] == "fill":
         _fill(**given)
     else:
-        asyncio.run(_work(**given))
+        run(_work(**given))  # the loop our workers run on
 
 
 if __name__ == "__main__":

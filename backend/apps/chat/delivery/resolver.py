@@ -24,12 +24,13 @@ from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
 from apps.chat.delivery.passport import write
+from apps.chat.delivery.scans import InstanceScans, last_sure
 from apps.chat.delivery.settle import settle_seconds
 from apps.chat.delivery.sql import DOUBTS
 from apps.chat.evolution import jids
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
 from apps.chat.evolution.events import MessageEvent
-from apps.chat.models import Ack, Attempt, ContactJid, Conversation, Delivery, Instance, Message
+from apps.chat.models import Attempt, ContactJid, Conversation, Delivery, Instance
 
 logger = logging.getLogger(__name__)
 State = Delivery.State
@@ -57,20 +58,22 @@ class Case:
     canary_id: str | None
     canary_at: datetime | None
     canary_here: bool
+    said: frozenset[str] = frozenset()
     settle: float = 0.0
 
     @property
     def settled(self) -> bool:
         """Could nothing of the open attempts happen any more when the question was asked?"""
-        return self.asked_at > self._until
+        return self.asked_at > self.settles_at
 
     @property
     def settles_in(self) -> float:
         """Seconds until absence may count."""
-        return max((self._until - self.asked_at).total_seconds(), 0.0)
+        return max((self.settles_at - self.asked_at).total_seconds(), 0.0)
 
     @property
-    def _until(self) -> datetime:
+    def settles_at(self) -> datetime:
+        """When nothing of the open attempts can happen any more."""
         return self.last_step_at + timedelta(seconds=max(self.settle, settings.CHAT_SEND_SETTLE_SECONDS))
 
 
@@ -103,6 +106,7 @@ class Resolver:
         self._most_of_one = max(concurrency // 2, 1)
         self._slots_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._scans = InstanceScans(database, client)
         self._stopping = False
 
     @property
@@ -160,17 +164,31 @@ class Resolver:
         await self._record(step, verdict(step, case, answer, ambiguous))
 
     async def _ask(self, step: Step, case: Case) -> Answer:
-        """Put the question, page by page, for each address of the contact (or for the instance, for its canary)."""
+        """Ask for each address of the contact; once absence would count, for the instance if only it has a canary."""
         ref = InstanceRef(step.instance_name, step.base_url, step.api_key)
-        since = min(case.first_step_at, case.canary_at or case.first_step_at) - CLOCK_MARGIN
-        until = case.asked_at + CLOCK_MARGIN
+        if case.settled and case.canary_id and not case.canary_here:
+            since = case.first_step_at
+            scan = await self._scans.covering(ref, step.instance_id, since, case.settles_at)
+            found = [record for said in case.said for record in scan.records.get(said, ())]
+            return Answer(scan.answered, scan.canary, tuple(found))
+        return await self._ask_addresses(step, case, ref)
+
+    async def _ask_addresses(self, step: Step, case: Case, ref: InstanceRef) -> Answer:
+        since = case.first_step_at
+        if case.canary_here and case.canary_at is not None:
+            since = min(since, case.canary_at)
         records: list[MessageEvent] = []
         complete = True  # absence can be read only from all there is
         try:
-            for address in case.addresses if case.canary_here or not case.canary_id else ("",):
+            for address in case.addresses:
                 for page in range(1, MOST_PAGES + 1):
                     result = await self._client.find_messages(
-                        ref, remote_jid=address, gte=since, lte=until, page=page, page_size=PAGE_SIZE
+                        ref,
+                        remote_jid=address,
+                        gte=since - CLOCK_MARGIN,
+                        lte=case.asked_at + CLOCK_MARGIN,
+                        page=page,
+                        page_size=PAGE_SIZE,
                     )
                     records += result.records
                     complete = complete and not result.unread
@@ -212,7 +230,7 @@ def open_case(step: Step) -> Case | None:
     asked_at = datetime.fromtimestamp(lane.database_seconds(), UTC)
     conversation = Conversation.objects.select_related("instance").get(pk=step.conversation_id)
     known = ContactJid.objects.filter(contact_id=conversation.contact_id).values_list("jid", flat=True)
-    canary = _canary(conversation.instance, step.conversation_id) or _canary(conversation.instance, None)
+    canary = last_sure(step.instance_id, step.conversation_id) or last_sure(step.instance_id)
     return Case(
         instance=conversation.instance,
         addresses=_spellings([conversation.remote_jid, *known]),
@@ -223,6 +241,7 @@ def open_case(step: Step) -> Case | None:
         canary_id=canary.provider_id if canary else None,
         canary_at=(canary.sent_at or canary.created_at) if canary else None,
         canary_here=canary is not None and canary.conversation_id == step.conversation_id,
+        said=frozenset(attempt.fingerprint for attempt in attempts),
         settle=settle_seconds(step.kind, step.payload),
     )
 
@@ -236,19 +255,6 @@ def _spellings(known: Iterable[str]) -> tuple[str, ...]:
         if jids.is_phone(jid):
             forms |= dict.fromkeys(jids.phone_jid(digits) for digits in jids.number_variants(user))
     return tuple(forms)
-
-
-def _canary(instance: Instance, conversation_id: UUID | None) -> Message | None:
-    """The last message of ours that surely went out, here or (None) anywhere on the instance."""
-    sure = Message.objects.filter(
-        instance=instance,
-        direction=Message.Direction.OUTGOING,
-        provider_id__isnull=False,
-        ack__gte=Ack.SUBMITTED,
-    )
-    if conversation_id is not None:
-        sure = sure.filter(conversation_id=conversation_id)
-    return sure.order_by("-sort_at", "-id").first()
 
 
 def bind_found(step: Step, case: Case, records: tuple[MessageEvent, ...]) -> bool:
