@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.chat import deciding, instance_office, read_policy
-from apps.chat.api import schemas
+from apps.chat.api import instance_schemas, schemas
 from apps.chat.api.base import ChatViews
 from apps.chat.api.pagination import page
 from apps.chat.api.parsing import checked
@@ -29,75 +29,75 @@ from apps.tenancy.models import Membership
 class InstanceViews(ChatViews):
     """`instances/`."""
 
-    @extend_schema(responses=schemas.InstancePage)
+    @extend_schema(responses=instance_schemas.InstancePage)
     def list(self, request: Request) -> Response:
         """The numbers of the caller's tenants."""
         found = page(request, self._rows(), "created_at", newest_first=False, id_type=UUID)
         waiting = _waiting([row.pk for row in found.rows])
         return Response(found.answer(lambda row: _shape(row, waiting.get(row.pk, _NOTHING))))
 
-    @extend_schema(responses=schemas.Instance)
+    @extend_schema(responses=instance_schemas.Instance)
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """One number."""
         return Response(_shape(self._one(pk), _waiting([pk]).get(pk, _NOTHING)))
 
-    @extend_schema(request=schemas.Release, responses=schemas.ReleasedStale)
+    @extend_schema(request=schemas.Release, responses=instance_schemas.ReleasedStale)
     def release_stale(self, request: Request, pk: UUID) -> Response:
         """Decide about all messages that grew too old while the number was away: send them in order, or not at all."""
         wanted = checked(schemas.Release, request.data)
         count = deciding.release_stale(self._one(pk), send=wanted["action"] == "send")
         return Response({"action": wanted["action"], "count": count})
 
-    @extend_schema(request=schemas.InstanceCreate, responses={201: schemas.NewInstance})
+    @extend_schema(request=instance_schemas.InstanceCreate, responses={201: instance_schemas.NewInstance})
     def create(self, request: Request) -> Response:
         """Make a number in Evolution and here, with its webhook registered and read back. Administrators only."""
-        wanted = checked(schemas.InstanceCreate, request.data)
+        wanted = checked(instance_schemas.InstanceCreate, request.data)
         tenant_id = self._tenant_to_administer(wanted.get("tenant"))
         made, standing = instance_office.create(tenant_id, wanted["name"], wanted.get("number") or "")
         return Response({**_shape(made, _NOTHING), "webhook": _standing(standing)}, status=201)
 
-    @extend_schema(request=schemas.InstanceChange, responses=schemas.Instance)
+    @extend_schema(request=instance_schemas.InstanceChange, responses=instance_schemas.Instance)
     def change(self, request: Request, pk: UUID) -> Response:
         """Change its settings: when customers see that we have read."""
         row = self._administered(pk)
-        row.read_receipts = checked(schemas.InstanceChange, request.data)["read_receipts"]
+        row.read_receipts = checked(instance_schemas.InstanceChange, request.data)["read_receipts"]
         row.save(update_fields=["read_receipts"])
         read_policy.forget()
         return self.retrieve(request, pk)
 
-    @extend_schema(request=schemas.InstanceConnect, responses=schemas.Pairing)
+    @extend_schema(request=instance_schemas.InstanceConnect, responses=instance_schemas.Pairing)
     def connect(self, request: Request, pk: UUID) -> Response:
         """Begin pairing: a QR code to scan, or with `number` a code to type on the phone."""
-        wanted = checked(schemas.InstanceConnect, request.data)
+        wanted = checked(instance_schemas.InstanceConnect, request.data)
         return Response(_pairing(instance_office.connect(self._administered(pk), wanted.get("number") or "")))
 
-    @extend_schema(responses=schemas.Pairing)
+    @extend_schema(responses=instance_schemas.Pairing)
     def qr_code(self, request: Request, pk: UUID) -> Response:
         """The latest QR code, which changes every twenty seconds or so; without asking Evolution."""
         return Response(_pairing(instance_office.latest_code(self._administered(pk))))
 
-    @extend_schema(request=None, responses=schemas.InstanceDone)
+    @extend_schema(request=None, responses=instance_schemas.InstanceDone)
     def restart(self, request: Request, pk: UUID) -> Response:
         """Restart it in Evolution."""
         return Response({"state": instance_office.restart(self._administered(pk)), "done": True})
 
-    @extend_schema(request=None, responses=schemas.InstanceDone)
+    @extend_schema(request=None, responses=instance_schemas.InstanceDone)
     def logout(self, request: Request, pk: UUID) -> Response:
         """Unlink the phone. What is queued waits; `connect` makes it anew."""
         done = instance_office.log_out(self._administered(pk))
         return Response({"state": Instance.Connection.CLOSE.value, "done": done})
 
-    @extend_schema(responses=schemas.InstanceRemoved)
+    @extend_schema(responses=instance_schemas.InstanceRemoved)
     def destroy(self, request: Request, pk: UUID) -> Response:
         """Delete it in Evolution; here, too, unless it has conversations."""
         return Response({"removed": instance_office.remove(self._administered(pk))})
 
-    @extend_schema(responses=schemas.InstanceDone)
+    @extend_schema(responses=instance_schemas.InstanceDone)
     def state(self, request: Request, pk: UUID) -> Response:
         """Ask Evolution how its link stands now."""
         return Response({"state": instance_office.state(self._with_credentials(pk)), "done": True})
 
-    @extend_schema(request=None, responses=schemas.WebhookStanding)
+    @extend_schema(request=None, responses=instance_schemas.WebhookStanding)
     def setup_webhook(self, request: Request, pk: UUID) -> Response:
         """Register the webhook with Evolution and read it back."""
         return Response(_standing(instance_office.setup_webhook(self._administered(pk))))
