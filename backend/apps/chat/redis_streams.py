@@ -6,17 +6,15 @@
 | CHAT_STREAM_MARK_READ_NAME | `{conversation_id, message_id}` | mark-as-read workers, the same group name |
 | CHAT_STREAM_DLQ_NAME | why something was given up, metadata only | people, `chat_dead_letters` |
 
-An entry has one field, `payload`, a JSON object. Entries are deleted when they are acknowledged, so a stream's
-length is what is waiting or in hand. MAXLEN is never used on the two work streams: it would delete entries that
-nobody has processed.
+An entry has one field, `payload`, a JSON object (`stream_entries`, whose names are known here, too). Entries are
+deleted when they are acknowledged, so a stream's length is what is waiting or in hand. MAXLEN is never used on the two
+work streams: it would delete entries that nobody has processed.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -30,12 +28,19 @@ from redis.exceptions import ResponseError
 from apps.chat.errors import QueueAway
 from apps.chat.outage import Outage
 from apps.chat.redis_clients import TROUBLE, async_client, sync_client
+from apps.chat.stream_entries import Entry as Entry
+from apps.chat.stream_entries import Garbage as Garbage
+from apps.chat.stream_entries import ReadMark as ReadMark
+from apps.chat.stream_entries import WakeUp as WakeUp
+from apps.chat.stream_entries import decode_read_mark as decode_read_mark
+from apps.chat.stream_entries import decode_wake_up as decode_wake_up
+from apps.chat.stream_entries import encode, payload_of
+from apps.chat.stream_figures import figures_of
 
 logger = logging.getLogger(__name__)
 outage = Outage(logger, "Redis (streams)", address(settings.CHAT_STREAM_REDIS_URL))
 
 FIELD = "payload"
-MOST_BYTES = 16 * 1024
 
 # A consumer is removed only when nothing is pending for it and it has been silent: checked and done in one step.
 _REMOVE_IDLE_CONSUMERS = """
@@ -72,35 +77,6 @@ return #ARGV
 _ADD_AT_ONCE = 500
 
 
-class Garbage(ValueError):
-    """An entry that is not what producers write; the message says why, without repeating its content."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stream entry as read. `payload` is its text, still unchecked."""
-
-    id: str
-    payload: str
-
-
-@dataclass(frozen=True, slots=True)
-class WakeUp:
-    """Look at this conversation. The message tells it when the conversation is not named."""
-
-    message_id: UUID | None
-    conversation_id: UUID | None = None
-    instance_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReadMark:
-    """Tell WhatsApp that we read this message."""
-
-    conversation_id: UUID
-    message_id: UUID
-
-
 def get_stream_redis_client() -> redis.Redis:
     """The process's shared client for the streams (DB 3)."""
     return sync_client(settings.CHAT_STREAM_REDIS_URL)
@@ -117,16 +93,6 @@ def _away(error: BaseException) -> QueueAway:
 
 
 # --- producers ------------------------------------------------------------------------------------
-
-
-def _encode(**ids: UUID | str | None) -> str:
-    """A JSON object, written by hand: a bulk enqueues tens of thousands a second, and an id needs no escaping."""
-    pairs = [
-        f'"{name}":"{value}"' if isinstance(value, UUID) else f'"{name}":{json.dumps(value)}'
-        for name, value in ids.items()
-        if value is not None
-    ]
-    return f"{{{','.join(pairs)}}}"
 
 
 def _add(stream: str, payload: str) -> str:
@@ -167,7 +133,7 @@ def enqueue_send_message(
     Raises:
         QueueAway: Redis does not answer. The row is safe; ring its alarm (`delivery.lane.ring`).
     """
-    payload = _encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
+    payload = encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
     return _add(settings.CHAT_STREAM_SEND_NAME, payload)
 
 
@@ -177,7 +143,7 @@ async def enqueue_send_message_async(
     instance_id: UUID | str | None = None,
 ) -> str:
     """`enqueue_send_message` for coroutines."""
-    payload = _encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
+    payload = encode(message_id=message_id, conversation_id=conversation_id, instance_id=instance_id)
     return await _add_async(settings.CHAT_STREAM_SEND_NAME, payload)
 
 
@@ -188,13 +154,13 @@ def enqueue_mark_as_read(conversation_id: UUID | str, message_id: UUID | str) ->
         QueueAway: Redis does not answer.
     """
     return _add(
-        settings.CHAT_STREAM_MARK_READ_NAME, _encode(conversation_id=conversation_id, message_id=message_id)
+        settings.CHAT_STREAM_MARK_READ_NAME, encode(conversation_id=conversation_id, message_id=message_id)
     )
 
 
 async def enqueue_mark_as_read_async(conversation_id: UUID | str, message_id: UUID | str) -> str:
     """`enqueue_mark_as_read` for coroutines."""
-    payload = _encode(conversation_id=conversation_id, message_id=message_id)
+    payload = encode(conversation_id=conversation_id, message_id=message_id)
     return await _add_async(settings.CHAT_STREAM_MARK_READ_NAME, payload)
 
 
@@ -225,20 +191,9 @@ async def enqueue_many_async(wake_ups: Iterable[WakeUp]) -> int:
 
 
 def _in_parts(wake_ups: Iterable[WakeUp]) -> Iterator[list[str]]:
-    payloads = map(_payload_of, wake_ups)
+    payloads = map(payload_of, wake_ups)
     while some := list(islice(payloads, _ADD_AT_ONCE)):
         yield some
-
-
-def _payload_of(one: WakeUp) -> str:
-    if one.message_id and one.conversation_id and one.instance_id:  # by far the most, and many of them
-        return (
-            f'{{"message_id":"{one.message_id}","conversation_id":"{one.conversation_id}",'
-            f'"instance_id":"{one.instance_id}"}}'
-        )
-    return _encode(
-        message_id=one.message_id, conversation_id=one.conversation_id, instance_id=one.instance_id
-    )
 
 
 async def push_to_dead_letter(source: str, reason: str, **metadata: str | int | float | None) -> None:
@@ -255,58 +210,6 @@ async def push_to_dead_letter(source: str, reason: str, **metadata: str | int | 
         )
     except TROUBLE as error:
         raise _away(error) from error
-
-
-# --- decoding -------------------------------------------------------------------------------------
-
-
-def _object(payload: str) -> dict[str, Any]:
-    if not payload:
-        raise Garbage("no payload field")
-    if len(payload) > MOST_BYTES:
-        raise Garbage(f"payload of {len(payload)} characters")
-    try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError):
-        raise Garbage("payload is no JSON") from None
-    if not isinstance(value, dict):
-        raise Garbage("payload is no JSON object")
-    return value
-
-
-def _id(value: dict[str, Any], name: str, *, needed: bool = False) -> UUID | None:
-    text = value.get(name)
-    if text is None and not needed:
-        return None
-    try:
-        return UUID(text)
-    except (ValueError, TypeError, AttributeError):
-        raise Garbage(f"{name} is {'missing' if text is None else 'no UUID'}") from None
-
-
-def decode_wake_up(payload: str) -> WakeUp:
-    """What a send entry asks for.
-
-    Raises:
-        Garbage: it is not what producers write.
-    """
-    value = _object(payload)
-    wake_up = WakeUp(_id(value, "message_id"), _id(value, "conversation_id"), _id(value, "instance_id"))
-    if wake_up.message_id is None and wake_up.conversation_id is None:
-        raise Garbage("neither message_id nor conversation_id")
-    return wake_up
-
-
-def decode_read_mark(payload: str) -> ReadMark:
-    """What a mark-as-read entry asks for.
-
-    Raises:
-        Garbage: it is not what producers write.
-    """
-    value = _object(payload)
-    conversation, message = _id(value, "conversation_id", needed=True), _id(value, "message_id", needed=True)
-    assert conversation and message
-    return ReadMark(conversation, message)
 
 
 # --- consumers ------------------------------------------------------------------------------------
@@ -435,51 +338,8 @@ def get_stream_metrics() -> dict[str, Any]:
         "dead_letter_stream": settings.CHAT_STREAM_DLQ_NAME,
     }
     try:
-        told, now = _look(names.values())
+        told = figures_of(get_stream_redis_client(), names.values())
     except TROUBLE as error:
         raise _away(error) from error
-    rows = {label: _stream_metrics(name, now, *told[name]) for label, name in names.items()}
+    rows = {label: told[name] for label, name in names.items()}
     return {**rows, "total_streams_length": sum(row["length"] for row in rows.values())}
-
-
-def _look(names: Collection[str]) -> tuple[dict[str, tuple[int, list[Any], list[Any]]], float]:
-    """Length, first entry and groups of each stream, and the server's clock."""
-    pipe = get_stream_redis_client().pipeline(transaction=False)
-    for name in names:
-        pipe.xlen(name)
-        pipe.xrange(name, count=1)
-        pipe.xinfo_groups(name)
-    pipe.time()
-    *told, (seconds, micros) = [_answered(one) for one in pipe.execute(raise_on_error=False)]
-    of_each = zip(*[iter(told)] * 3, strict=True)
-    return dict(zip(names, of_each, strict=True)), seconds + micros / 1e6
-
-
-def _answered(answer: Any) -> Any:
-    if not isinstance(answer, ResponseError):
-        return answer
-    if "no such key" in str(answer):  # XINFO of a stream that nobody wrote to yet
-        return []
-    raise answer
-
-
-def _stream_metrics(
-    name: str, now: float, length: int, first: list[Any], groups_told: list[Any]
-) -> dict[str, Any]:
-    groups = [_group(row) for row in groups_told]
-    age = now - int(str(first[0][0]).split("-")[0]) / 1000 if first else None
-    return {
-        "name": name,
-        "length": length,
-        "pending": sum(group["pending"] for group in groups),
-        "lag": sum(group["lag"] for group in groups),
-        "consumers": sum(group["consumers"] for group in groups),
-        "oldest_age_seconds": round(max(age, 0.0), 3) if age is not None else None,
-        "groups": groups,
-    }
-
-
-def _group(row: dict[str, Any]) -> dict[str, Any]:
-    # Redis cannot always tell the lag (nil after deletions in the middle); we delete only what was acknowledged.
-    fields = ("name", "consumers", "pending", "last-delivered-id")
-    return {**{field.replace("-", "_"): row.get(field) for field in fields}, "lag": row.get("lag") or 0}

@@ -30,7 +30,7 @@ from apps.chat.errors import QueueAway
 from apps.chat.realtime import broadcast
 from apps.chat.realtime.hub import Hub
 from apps.chat.redis_clients import TROUBLE, async_client, close_async_clients, sync_client
-from apps.chat.stream_consumer import StreamReader
+from apps.chat.stream_readers import StreamReader
 
 PASSWORD, SENTINEL_PASSWORD = "of/the:servers", "of the sentinel"
 FAILED_OVER_WITHIN = 20
