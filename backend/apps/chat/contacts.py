@@ -38,7 +38,7 @@ def find_or_create(
     Raises:
         NoAddress: nothing usable among the addresses.
     """
-    wanted = _by_key(addresses)
+    wanted = by_key(addresses)
     if not wanted:
         raise NoAddress("no usable address")
     for _ in range(_RACES):
@@ -56,7 +56,7 @@ def find_or_create(
 
 def known_conversations(instance: Instance, addresses: Iterable[str]) -> list[UUID]:
     """Ids of this instance's conversations with whoever holds one of the addresses."""
-    keys = list(_by_key(addresses))
+    keys = list(by_key(addresses))
     found = Conversation.objects.filter(
         instance=instance, contact__jids__tenant_id=instance.tenant_id, contact__jids__key__in=keys
     )
@@ -112,8 +112,11 @@ def _begin(
     )
 
 
-def _by_key(addresses: Iterable[str]) -> dict[str, str]:
-    """Canonical key -> JID, in the order of the keys: two transactions that insert them cannot deadlock."""
+def by_key(addresses: Iterable[str]) -> dict[str, str]:
+    """Canonical key -> JID of what can name somebody.
+
+    In the order of the keys: two transactions that insert them cannot deadlock.
+    """
     pairs = {jids.canonical_key(address): as_jid(address) for address in addresses}
     usable = {key: jid for key, jid in pairs.items() if key and max(len(key), len(jid)) <= _JID_LENGTH}
     return dict(sorted(usable.items()))
@@ -153,13 +156,18 @@ def _add(contact: Contact, missing: Iterable[str], wanted: Mapping[str, str]) ->
 
 def complete(contact: Contact, wanted: Mapping[str, str], name: str, at: datetime | None) -> None:
     """Fill in the number where it is unknown, and take a name that is later than the one we have."""
+    if changed := completed(contact, wanted, name, at):
+        contact.save(update_fields=changed)
+
+
+def completed(contact: Contact, wanted: Mapping[str, str], name: str, at: datetime | None) -> list[str]:
+    """`complete` in memory; answers the fields that changed, not yet saved."""
     changed = call(contact, _fit_name(contact.kind, name), at)
     phone = next((_digits(jid) for key, jid in wanted.items() if jids.is_phone(key)), "")
     if not contact.phone and phone and len(phone) <= 32:
         contact.phone = phone
         changed.append("phone")
-    if changed:
-        contact.save(update_fields=changed)
+    return changed
 
 
 def call(contact: Contact, name: str, at: datetime | None) -> list[str]:

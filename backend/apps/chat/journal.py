@@ -74,9 +74,9 @@ class _Waiting:
 
 
 class Writer:
-    """The storing thread. `on_stored` is called with id and name of committed events that are to be applied."""
+    """The storing thread. `on_stored` is called with committed events that are to be applied, and their ids."""
 
-    def __init__(self, on_stored: Callable[[list[tuple[int, str]]], None]) -> None:
+    def __init__(self, on_stored: Callable[[list[tuple[int, Entry]]], None]) -> None:
         self._on_stored = on_stored
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
@@ -137,7 +137,7 @@ class Writer:
             waiting.answer(pk)
         _STORED.labels("stored").inc(len(batch))
         pairs = zip(batch, ids, strict=True)
-        self._on_stored([(pk, one.entry.event) for one, pk in pairs if one.entry.settled is None])
+        self._on_stored([(pk, one.entry) for one, pk in pairs if one.entry.settled is None])
         if self._away_since is not None:
             seconds = round(time.monotonic() - self._away_since, 1)
             logger.warning("journal: webhooks are stored again", extra={"seconds": seconds})
@@ -205,11 +205,11 @@ class _Parts:
         self.later = Applier(later=True)
         self.writer = Writer(self._stored)
 
-    def _stored(self, rows: list[tuple[int, str]]) -> None:
+    def _stored(self, rows: list[tuple[int, Entry]]) -> None:
         """What came after pairing waits in a queue of its own, so that nothing that happens now waits for it."""
         for applier in (self.applier, self.later):
-            if ids := [pk for pk, event in rows if is_later(event) == applier.later]:
-                applier.put(ids)
+            if mine := [(pk, entry.size) for pk, entry in rows if is_later(entry.event) == applier.later]:
+                applier.put(mine)
 
 
 _lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Inserting and selecting rows without building the statement anew.
+"""Inserting, changing and selecting rows without building the statement anew.
 
 Django compiles an INSERT for each `create()` and a SELECT for each `get()`: a third of a millisecond and up to a whole
 one of CPU for models of this size, on the path between a person's Enter and WhatsApp. Here the text is made once per
@@ -92,6 +92,59 @@ def insert(row: Model, on_conflict: str = "", **marks: tuple[str, Any]) -> None:
         if automatic:
             row.pk = cursor.fetchone()[0]
     row._state.adding, row._state.db = False, connection.alias
+
+
+def insert_all(new: Sequence[Model]) -> None:
+    """INSERT new instances of one model in one statement. No signals are sent.
+
+    Every column is written: keys must be set, and database defaults are not asked.
+    """
+    model, columns = type(new[0]), _concrete(type(new[0]))
+    values = [
+        field.get_db_prep_save(getattr(row, field.attname), connection) for row in new for field in columns
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_insertion(model, len(new)), values)
+    for row in new:
+        row._state.adding, row._state.db = False, connection.alias
+
+
+@lru_cache(maxsize=256)
+def _insertion(model: type[Model], count: int) -> str:
+    columns, quote = _concrete(model), connection.ops.quote_name
+    names = ", ".join(quote(str(field.column)) for field in columns)
+    line = f"({', '.join(['%s'] * len(columns))})"
+    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES {', '.join([line] * count)}"  # noqa: S608
+
+
+def update_all(changed: Sequence[Model], attributes: Sequence[str]) -> None:
+    """UPDATE these columns of rows of one model, each row to what its instance says, in one statement."""
+    model = type(changed[0])
+    fields = _named(model, ("pk", *attributes))
+    values = [
+        field.get_db_prep_save(getattr(row, field.attname), connection) for row in changed for field in fields
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_change(model, fields, len(changed), connection.vendor), values)
+
+
+def _named(model: type[Model], attributes: Sequence[str]) -> tuple[Field[Any, Any], ...]:
+    known = {field.attname: field for field in model._meta.concrete_fields} | {"pk": model._meta.pk}
+    return tuple(known[name] for name in attributes)
+
+
+@lru_cache(maxsize=256)
+def _change(model: type[Model], fields: tuple[Field[Any, Any], ...], count: int, vendor: str) -> str:
+    """PostgreSQL takes a list of NULLs for texts: there each value says its type, without a length to cut it to."""
+    quote, table = connection.ops.quote_name, connection.ops.quote_name(model._meta.db_table)
+    types = [str(field.db_type(connection)).partition("(")[0] for field in fields]
+    marks = ", ".join(f"%s::{kind}" if vendor == "postgresql" else "%s" for kind in types)
+    sets = ", ".join(
+        f"{quote(str(field.column))} = told.column{place}" for place, field in enumerate(fields[1:], start=2)
+    )
+    values = ", ".join([f"({marks})"] * count)
+    which = f"{table}.{quote(str(fields[0].column))} = told.column1"
+    return f"UPDATE {table} SET {sets} FROM (VALUES {values}) AS told WHERE {which}"  # noqa: S608
 
 
 def _is_given(row: Model, field: Field[Any, Any]) -> bool:

@@ -30,7 +30,7 @@ from apps.chat.evolution.other_events import (
 from apps.chat.inbound import changes, connections, messages, names, notes, reactions, statuses
 from apps.chat.models import WebhookEvent
 
-__all__ = ["IGNORED", "LATER", "apply", "settled"]
+__all__ = ["IGNORED", "LATER", "apply", "events_of", "settled"]
 
 IGNORED = "ignored"
 # What comes after pairing, thousands at once: applied beside what happens now, never before it.
@@ -44,7 +44,7 @@ def apply(row: WebhookEvent) -> str:
     Opens its own transactions: evidence about our sends must commit by itself (see `delivery.evidence`).
     Whatever it raises, the row may be applied again.
     """
-    said = dict.fromkeys(_apply_one(row, event) for event in _events(row.body))
+    said = dict.fromkeys(_apply_one(row, event) for event in events_of(row.body))
     done = [note for note in said if not note.startswith(IGNORED)]
     return ", ".join(done or said)[:_NOTE_LENGTH]
 
@@ -58,7 +58,8 @@ def settled(body: dict[str, object]) -> str | None:
     return None if None in reasons else f"{IGNORED}: {', '.join(filter(None, reasons))}"[:_NOTE_LENGTH]
 
 
-def _events(body: dict[str, object]) -> Sequence[Event | OtherEvent]:
+def events_of(body: dict[str, object]) -> Sequence[Event | OtherEvent]:
+    """What a webhook says; a batch of history says many things."""
     other = parse_other(event_name(body.get("event")), body.get("data"))
     return other or connections.instance_events(body) or parse(body)
 

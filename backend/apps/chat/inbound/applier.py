@@ -1,4 +1,4 @@
-"""The thread that applies the journal: in its order, one event after the other, and again what failed.
+"""The thread that applies the journal: in its order, many plain events at once, and again what failed.
 
 A failed event stays NEW and is tried again after a growing pause; after `TRIES` it is FAILED, for a person to
 look at. For a NEW row `applied_at` tells when it was last tried (or taken by a sweep): the pause counts from
@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -25,6 +25,7 @@ from prometheus_client import Counter
 
 from apps.chat import inbound
 from apps.chat.evolution.events import event_name
+from apps.chat.inbound import stretches, together
 from apps.chat.models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ SWEEP_SECONDS: Final = 3.0
 TROUBLE_SECONDS: Final = 1.0
 BACKLOG: Final = 20_000
 _MARKS: Final = 64
+# A stretch of the journal is read, and its plain events applied, in one go: so many rows, of so many bytes together.
+_STRETCH: Final = 32
+_STRETCH_BYTES: Final = 1_000_000
 _MOST_TRIES: Final = 1000
 # Events that nobody applied (their process was killed) are due after this age ...
 _ORPHANED: Final = timedelta(seconds=5)
@@ -53,7 +57,7 @@ _APPLIED = Counter("chat_webhook_applied", "Journalled webhooks by what became o
 
 
 class Applier:
-    """One thread over a queue of journal ids. Ids beyond `BACKLOG` are left to the sweep.
+    """One thread over a queue of journal ids. Those beyond `BACKLOG` are left to the sweep.
 
     With `later` it is the one for what may wait (`inbound.LATER`), and sweeps for that only.
     """
@@ -61,23 +65,23 @@ class Applier:
     def __init__(self, *, later: bool = False) -> None:
         self.later = later
         self._changed = threading.Condition()
-        self._ids: deque[int] = deque()
+        self._waiting: deque[tuple[int, int]] = deque()
         self._busy = False
         self._stopping = False
         self._next_sweep = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"chat-inbound{'-later' * later}", daemon=True)
         self._thread.start()
 
-    def put(self, ids: Iterable[int]) -> None:
-        """Have these journalled events applied."""
+    def put(self, events: Iterable[tuple[int, int]]) -> None:
+        """Have these journalled events applied: (id, bytes)."""
         with self._changed:
-            self._ids.extend(list(ids)[: max(0, BACKLOG - len(self._ids))])
+            self._waiting.extend(list(events)[: max(0, BACKLOG - len(self._waiting))])
             self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until everything that was put was tried once; False when `timeout` seconds were too short."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._ids and not self._busy, timeout)
+            return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
 
     def stop(self, timeout: float) -> None:
         """Finish what is queued, as far as the time allows; the sweep of another process takes the rest."""
@@ -104,31 +108,36 @@ class Applier:
         with self._changed:
             self._busy = False
             self._changed.notify_all()
-            while not self._ids and not self._stopping:
+            while not self._waiting and not self._stopping:
                 left = self._next_sweep - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
             self._busy = True
-            return bool(self._ids) or not self._stopping
+            return bool(self._waiting) or not self._stopping
 
     def _work(self, marks: list[tuple[int, str]]) -> None:
         """Apply a stretch of the queue, then mark it as done in one go: a lost mark costs a repetition."""
         _relax()
-        while len(marks) < _MARKS and (pk := self._take()) is not None:
-            note = try_one(pk)
-            if note is not None:
-                marks.append((pk, note))
+        while len(marks) < _MARKS and (ids := self._take()):
+            marks += try_all(ids)
         mark_done(marks)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             sweep_once(_MARKS, later=self.later)
-            if not self._ids:
+            if not self._waiting:
                 connection.close()  # idle: give it back
 
-    def _take(self) -> int | None:
+    def _take(self) -> list[int]:
+        """The next stretch: one event at least."""
+        ids: list[int] = []
         with self._changed:
-            return self._ids.popleft() if self._ids else None
+            room = _STRETCH_BYTES
+            while self._waiting and len(ids) < _STRETCH and (not ids or self._waiting[0][1] <= room):
+                pk, size = self._waiting.popleft()
+                ids.append(pk)
+                room -= size
+        return ids
 
 
 def _relax() -> None:
@@ -138,14 +147,52 @@ def _relax() -> None:
             cursor.execute("PRAGMA synchronous=NORMAL")
 
 
+def try_all(ids: Sequence[int]) -> list[tuple[int, str]]:
+    """Apply NEW events in this order, plain ones together; (id, note) of those that were applied.
+
+    One that fails (which is then recorded) does the others no harm: they are applied, each at its place.
+    """
+    marks = []
+    for run in stretches.runs(_new(ids)):
+        notes = _together(run)
+        for said in run:
+            # What may touch anything may have touched the instance: a row that was read before is not good enough.
+            pk = said.row.pk
+            note = notes.get(pk) or (try_one(pk) if said.cuts else _try(said.row))
+            marks += [(pk, note)] if note is not None else []
+    return marks
+
+
+def _together(run: Sequence[stretches.Said]) -> dict[int, str]:
+    """The notes of what could be applied in one transaction; of nothing when that failed: each may be tried alone."""
+    try:
+        return together.apply(run)
+    except Exception as error:
+        if isinstance(error, DatabaseError):
+            connection.close()
+        logger.warning(
+            "inbound: webhooks could not be applied together, each is tried alone",
+            extra={"events": len(run), **_described(error)},
+        )
+        return {}
+
+
+def _new(ids: Sequence[int]) -> list[WebhookEvent]:
+    """The events that are still NEW, in the order of the ids, with instances that keep their secrets to themselves."""
+    rows = WebhookEvent.objects.select_related("instance").defer(
+        "instance__api_key", "instance__webhook_secret", "instance__qr"
+    )
+    found = {row.pk: row for row in rows.filter(pk__in=ids, state=State.NEW)}
+    return [found[pk] for pk in ids if pk in found]
+
+
 def try_one(pk: int) -> str | None:
     """Apply a NEW event; its note, or None when it is not NEW any more or failed (which is then recorded)."""
-    new = WebhookEvent.objects.select_related("instance").defer(
-        "instance__api_key", "instance__webhook_secret"
-    )
-    row = new.filter(pk=pk, state=State.NEW).first()
-    if row is None:
-        return None
+    row = next(iter(_new([pk])), None)
+    return None if row is None else _try(row)
+
+
+def _try(row: WebhookEvent) -> str | None:
     try:
         return inbound.apply(row)
     except Exception as error:

@@ -8,11 +8,14 @@ edited.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from uuid import UUID
 
 from django.db import connection
 
 _HOLD = "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)"
+_RELAX = "SELECT set_config('synchronous_commit', 'off', true)"
+_TRY = "SELECT key FROM unnest(%s::bigint[]) AS key WHERE pg_try_advisory_xact_lock(key)"
 
 
 def hold(instance_id: UUID, provider_id: str) -> None:
@@ -25,6 +28,23 @@ def hold(instance_id: UUID, provider_id: str) -> None:
     """
     if connection.vendor != "postgresql":
         return
-    digest = hashlib.blake2b(instance_id.bytes + provider_id.encode(errors="replace"), digest_size=8).digest()
     with connection.cursor() as cursor:
-        cursor.execute(_HOLD, [int.from_bytes(digest, "big", signed=True)])
+        cursor.execute(_HOLD, [_number(instance_id, provider_id)])
+
+
+def try_hold(names: Collection[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
+    """Hold those of these messages' ids that nobody else holds; never waits. As to the commit, see `hold`."""
+    if connection.vendor != "postgresql":
+        return set(names)
+    numbers = {_number(*name): name for name in names}
+    with connection.cursor() as cursor:
+        cursor.execute(_RELAX)
+        if not numbers:
+            return set()
+        cursor.execute(_TRY, [list(numbers)])
+        return {numbers[number] for (number,) in cursor.fetchall()}
+
+
+def _number(instance_id: UUID, provider_id: str) -> int:
+    digest = hashlib.blake2b(instance_id.bytes + provider_id.encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -21,6 +21,10 @@ from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
 
 ID_LENGTH: Final = 128 - len(changes.PARKED_PREFIX)
+RECEIVED: Final = "received"
+ECHO: Final = "echo"
+SHOWN: Final = ("unread_count", "status", "last_message_at", "last_message_preview")
+"""What a message changes in its conversation."""
 
 
 def received(row: WebhookEvent, event: MessageEvent) -> str:
@@ -38,8 +42,8 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
         # A replay must not be taken for the echo of a later send that says the same.
         acks.attach_parked_acks(row.instance_id, [event.key_id])
         return _again(row, event, known)
-    if known is not None and not event.error and (event.status or 0) <= known.ack:
-        return "echo"  # of a send whose answer came first: it tells nothing new
+    if known is not None and tells_nothing(event, known):
+        return ECHO
     bound = _bind(row, event)
     if bound is evidence.Bound.PARKED:
         return "echo parked"
@@ -54,10 +58,15 @@ def own(row: WebhookEvent, event: MessageEvent) -> str:
     return note
 
 
+def tells_nothing(event: MessageEvent, known: Message) -> bool:
+    """Is this the echo of a send whose answer came first, and no ack beside?"""
+    return known.origin == Message.Origin.API and not event.error and (event.status or 0) <= known.ack
+
+
 def reacted(row: WebhookEvent, event: MessageEvent) -> str:
     """Put an emoji on its message. One of ours is also the proof of the send that carried it, if there was one."""
     if event.from_me and _bind(row, event) is evidence.Bound.ATTEMPT:
-        return "echo"  # it was shown when it was asked for
+        return ECHO  # it was shown when it was asked for
     return reactions.reacted(row, event)
 
 
@@ -71,6 +80,13 @@ def addresses(event: MessageEvent) -> Sequence[str]:
     if jids.is_group(event.remote_jid):
         return [event.remote_jid]
     return [event.remote_jid, *event.alt_jids]
+
+
+def speaker(event: MessageEvent) -> Sequence[str]:
+    """The JIDs of who speaks in a group, when several are told: that is how we learn who is who."""
+    if not jids.is_group(event.remote_jid) or event.from_me or not event.alt_jids or not event.participant:
+        return ()
+    return (event.participant, *event.alt_jids)
 
 
 def words(event: MessageEvent) -> str:
@@ -88,7 +104,7 @@ def _bound(row: WebhookEvent, event: MessageEvent) -> str:
     if message is not None:
         attach_late(message)
         statuses.tell(message)
-    return "echo"
+    return ECHO
 
 
 @transaction.atomic
@@ -112,14 +128,14 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     contact = contacts.find_or_create(
         row.instance.tenant_id,
         theirs,
-        name=_name(event) if incoming else "",
+        name=name_of(event) if incoming else "",
         at=times.sent_time(event.timestamp, row.received_at),
     )
     _know_speaker(row, event)
     known = _known(row, event)
     if known is not None:
         return _again(row, event, known)
-    message = _new(row, event, origin)
+    message = new(row, event, origin)
     waiting = _take_parked(message, incoming)
     conversation, is_new = contacts.conversation_with(
         row.instance, contact, contacts.preferred(theirs), message.sort_at, put_away=history
@@ -129,7 +145,7 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
     if not _insert(message):
         return "known"
     if message.sort_at <= conversation.last_message_at:
-        _attach_replies(message)
+        attach_replies(message)
     reactions.put_parked(message, waiting, in_group=jids.is_group(event.remote_jid))
     files = intake.attach(message, row, event)
     _update(conversation, message)
@@ -141,19 +157,14 @@ def _store(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> st
             cold.customer_wrote(conversation.pk)
     _tell(conversation, message, is_new, files)
     asking.when_stale(conversation)
-    return "received" if incoming else "sent elsewhere"
+    return RECEIVED if incoming else "sent elsewhere"
 
 
 def _know_speaker(row: WebhookEvent, event: MessageEvent) -> None:
     """Who speaks in a group under two addresses is one person, in direct chats too."""
-    if not jids.is_group(event.remote_jid) or event.from_me or not event.alt_jids or not event.participant:
-        return
-    contacts.find_or_create(
-        row.instance.tenant_id,
-        [event.participant, *event.alt_jids],
-        name=_name(event),
-        at=times.sent_time(event.timestamp, row.received_at),
-    )
+    if theirs := speaker(event):
+        at = times.sent_time(event.timestamp, row.received_at)
+        contacts.find_or_create(row.instance.tenant_id, theirs, name=name_of(event), at=at)
 
 
 def _again(row: WebhookEvent, event: MessageEvent, known: Message) -> str:
@@ -192,7 +203,7 @@ def _came_anew(message: Message) -> None:
     message.save(update_fields=["details", "read_at"])
 
 
-def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
+def new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Message:
     """The message as it should be stored, but without its conversation and what waited for it."""
     incoming = origin == Message.Origin.CUSTOMER
     quoted = event.quoted_id or ""
@@ -211,7 +222,7 @@ def _new(row: WebhookEvent, event: MessageEvent, origin: Message.Origin) -> Mess
         created_at=row.received_at,
     )
     if jids.is_group(event.remote_jid):
-        message.author_name = _name(event)
+        message.author_name = name_of(event)
         message.author_jid = (event.participant or "")[:128]
     if not incoming:
         _as_sent(message, event, times.sent_time(event.timestamp, row.received_at))
@@ -274,7 +285,7 @@ def _quoted(message: Message) -> Message | None:
     return same.filter(conversation_id=message.conversation_id).first()
 
 
-def _attach_replies(message: Message) -> None:
+def attach_replies(message: Message) -> None:
     """Replies stored before what they answer. They stand after it."""
     Message.objects.filter(
         conversation_id=message.conversation_id,
@@ -285,19 +296,25 @@ def _attach_replies(message: Message) -> None:
 
 
 def _update(conversation: Conversation, message: Message) -> None:
-    """Count and show the message. The conversation's row is locked.
+    """Count and show the message. The conversation's row is locked."""
+    latest = count_and_lead(conversation, message)
+    conversation.save(update_fields=SHOWN)
+    if not latest:
+        previews.preview_again(conversation)
+
+
+def count_and_lead(conversation: Conversation, message: Message) -> bool:
+    """`SHOWN` in memory; False when a later message leads the conversation.
 
     A message that was recovered late is as unread as any other: nobody saw it.
     """
     if message.direction == Message.Direction.INCOMING and not _is_history(message):
         _count_unread(conversation, message)
-    latest = message.sort_at >= conversation.last_message_at
-    if latest:
-        conversation.last_message_at = message.sort_at
-        conversation.last_message_preview = previews.preview_of(message.content)
-    conversation.save(update_fields=["unread_count", "status", "last_message_at", "last_message_preview"])
-    if not latest:
-        previews.preview_again(conversation)
+    if message.sort_at < conversation.last_message_at:
+        return False
+    conversation.last_message_at = message.sort_at
+    conversation.last_message_preview = previews.preview_of(message.content)
+    return True
 
 
 def _count_unread(conversation: Conversation, message: Message) -> None:
@@ -317,5 +334,6 @@ def _tell(
         transaction.on_commit(partial(publish, message.tenant_id, event), robust=True)
 
 
-def _name(event: MessageEvent) -> str:
+def name_of(event: MessageEvent) -> str:
+    """What its author is called; empty says nothing."""
     return (event.push_name or "")[:200]
