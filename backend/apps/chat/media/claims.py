@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from apps.chat.media import carried
 from apps.chat.media.patience import AWAY
 from apps.chat.models import MessageAttachment
 from apps.chat.realtime import events
@@ -51,8 +52,15 @@ def renew(row: MessageAttachment) -> bool:
 
 
 def complete(row: MessageAttachment, **values: Any) -> bool:
-    """The file is kept: record it, tell the browsers. False when the row was not ours any more."""
-    return _end(row, status=Status.COMPLETED, reason="", completed_at=Now(), **values)
+    """The file is kept: record it, tell the browsers. False when the row was not ours any more.
+
+    The webhook that carried the file, if one did, is rid of it in the same transaction.
+    """
+    with transaction.atomic():
+        done = _end(row, status=Status.COMPLETED, reason="", completed_at=Now(), **values)
+        if done:
+            carried.take_out(row)
+    return done
 
 
 def refuse(row: MessageAttachment, reason: str, *, skipped: bool = False) -> bool:

@@ -24,10 +24,10 @@ from prometheus_client import Counter
 from apps.chat.delivery import failpoints
 from apps.chat.evolution.base64_answer import AnswerUnreadable, Base64Answer, decode_text
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef, MessageKey
-from apps.chat.media import claims, errors, fetch, limits, patience, sniff, store, thumbs
+from apps.chat.media import carried, claims, errors, fetch, limits, patience, sniff, store, thumbs
 from apps.chat.media.errors import MediaRefused, StorageAway
 from apps.chat.media.patience import Again, Never
-from apps.chat.models import MessageAttachment, WebhookEvent
+from apps.chat.models import MessageAttachment
 from apps.chat.outage import Outage
 from apps.tenancy.secrets import SecretUnreadable
 
@@ -169,7 +169,7 @@ class Fetcher:
             raise MediaRefused(errors.DAMAGED) from error
 
     async def _from_webhook(self, event_id: int, file: store.Incoming) -> None:
-        text = await self._database(lambda: _inline(event_id))
+        text = await self._database(lambda: carried.text_of(event_id))
 
         def write() -> None:
             for piece in decode_text(text):
@@ -242,7 +242,7 @@ def _claim(attachment_id: UUID) -> Job | None:
     try:
         return Job(row, InstanceRef(instance.name, instance.base_url, instance.api_key))
     except SecretUnreadable:
-        claims.put_off(row, "media_unreachable", 300, counted=False)
+        claims.put_off(row, patience.AWAY, 300, counted=False)
         return None
 
 
@@ -254,16 +254,6 @@ def _key(row: MessageAttachment) -> MessageKey:
         from_me=source.get("from_me") is True,
         participant=str(source.get("participant") or "") or None,
     )
-
-
-def _inline(event_id: int) -> str:
-    """The base64 text of a journalled webhook, and nothing else of it."""
-    found = (
-        WebhookEvent.objects.filter(pk=event_id).values_list("body__data__message__base64", flat=True).first()
-    )
-    if not isinstance(found, str) or not found:
-        raise MediaRefused(errors.EMPTY)
-    return found
 
 
 def with_connection(work: Callable[[], T]) -> T:

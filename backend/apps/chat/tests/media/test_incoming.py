@@ -20,6 +20,7 @@ from apps.chat.evolution.client import EvolutionClient
 from apps.chat.media import claims, incoming, store
 from apps.chat.media.errors import StorageAway
 from apps.chat.models import Conversation, MessageAttachment, WebhookEvent
+from apps.chat.tests import factories
 from apps.chat.tests.media.world import (
     HTML,
     OGG,
@@ -344,9 +345,62 @@ def test_what_a_webhook_carries_is_not_believed(
     assert evolution.asked == [id_of(row)]
 
 
+def test_the_journal_is_rid_of_a_file_that_is_kept(conversation: Conversation, evolution: Evolution) -> None:
+    data = jpeg(300, 200)
+    row, other = waiting(conversation, size=len(data)), waiting(conversation, size=len(data))
+    for one in (row, other):
+        carry(one, base64.b64encode(data).decode())
+    process(row.pk)
+    assert state(row) == ("completed", "")
+    assert row.source is not None and other.source is not None
+    assert journalled(row) == {"data": {"message": {"imageMessage": {"caption": "\u00e9"}}}}
+    assert journalled(other)["data"]["message"]["base64"], "whose file is not kept yet needs it"
+
+
+def test_a_file_that_was_refused_stays_in_the_journal(
+    conversation: Conversation, evolution: Evolution
+) -> None:
+    row = waiting(conversation, size=len(HTML))
+    carry(row, base64.b64encode(HTML).decode())
+    evolution.files[id_of(row)] = HTML
+    process(row.pk)
+    assert state(row)[0] != "completed"
+    assert journalled(row)["data"]["message"]["base64"]
+
+
+def test_what_was_taken_out_of_the_journal_is_fetched_from_evolution(
+    conversation: Conversation, evolution: Evolution
+) -> None:
+    data = jpeg(300, 200)
+    row = waiting(conversation, size=len(data))
+    carry(row, base64.b64encode(data).decode())
+    process(row.pk)
+    MessageAttachment.objects.filter(pk=row.pk).update(status="failed", file="", thumbnail="")
+    assert claims.ask_again(row.pk)
+    evolution.files[id_of(row)] = data
+    process(row.pk)
+    assert state(row) == ("completed", "")
+    assert evolution.asked == [id_of(row)]
+
+
+def test_another_numbers_webhook_is_left_alone(conversation: Conversation, evolution: Evolution) -> None:
+    data = jpeg(300, 200)
+    row = waiting(conversation, size=len(data))
+    carry(row, base64.b64encode(data).decode())
+    elsewhere = factories.make_instance(name="elsewhere")
+    WebhookEvent.objects.update(instance=elsewhere)
+    process(row.pk)
+    assert journalled(row)["data"]["message"]["base64"]
+
+
+def journalled(row: MessageAttachment) -> Any:
+    assert row.source is not None
+    return WebhookEvent.objects.get(pk=row.source["event"]).body
+
+
 def carry(row: MessageAttachment, text: str) -> None:
     assert row.message is not None and row.source is not None
-    body = {"data": {"message": {"base64": text}}}
+    body = {"data": {"message": {"base64": text, "imageMessage": {"caption": "\u00e9"}}}}
     event = WebhookEvent.objects.create(
         instance_id=row.message.instance_id, event="messages.upsert", body=body
     )
