@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from apps.chat.media import wake
+from apps.chat import inbound
+from apps.chat.inbound.state import state_hash
+from apps.chat.media import carried, wake
 from apps.chat.models import Instance, Message, MessageAttachment
 from apps.chat.tests.inbound.conftest import (  # noqa: F401  (fixtures)
     _threads,
     apply,
     capture,
     instance,
+    journalled,
     message_body,
     tenant,
 )
@@ -119,6 +122,22 @@ def test_what_the_webhook_carries_itself_is_remembered_not_copied(apply: Apply, 
     row = only()
     assert row.source is not None and isinstance(row.source["event"], int)
     assert "aGVsbG8" not in str(row.source)
+
+
+def test_applied_once_more_without_its_file_a_webhook_changes_nothing(
+    instance: Instance,  # noqa: F811
+    woken: list[Any],
+) -> None:
+    event = journalled(instance, media_body("P1", "imageMessage", {"base64": "aGVsbG8="}))
+    inbound.apply(event)
+    row, before = only(), state_hash(instance)
+    assert carried.take_out(row)
+    event.refresh_from_db()
+    assert "base64" not in event.body["data"]["message"]
+    inbound.apply(event)
+    assert state_hash(instance) == before
+    assert only().source == row.source
+    assert not carried.take_out(row), "there is nothing left to take out"
 
 
 def test_an_address_counts_only_when_whatsapp_has_no_file(apply: Apply, woken: list[Any]) -> None:  # noqa: F811
