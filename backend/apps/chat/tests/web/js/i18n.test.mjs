@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { ApiProblem } from "../../../static/chat/js/api.js";
+import { ApiProblem } from "../../../static/chat/js/call.js";
 import { reasonIn, TEXTS, translator } from "../../../static/chat/js/i18n.js";
 import { STATUSES } from "../../../static/chat/js/status.js";
 

@@ -187,7 +187,7 @@ test("it looks again after a pause, and not while nobody can see it", async () =
 });
 
 test("a look that fails says so and goes on; signed out ends it", async () => {
-  const { ApiProblem } = await import("../../../static/chat/js/api.js");
+  const { ApiProblem } = await import("../../../static/chat/js/call.js");
   let status = 503;
   const { actions, store, waiting } = setUp({ status: () => { throw new ApiProblem(status); } });
   await actions.look();
@@ -198,7 +198,7 @@ test("a look that fails says so and goes on; signed out ends it", async () => {
 });
 
 test("discarding names what somebody else was faster with, and stops at real trouble", async () => {
-  const { ApiProblem } = await import("../../../static/chat/js/api.js");
+  const { ApiProblem } = await import("../../../static/chat/js/call.js");
   const answers = { a: null, b: 409, c: 503, d: null };
   const { actions, store, calls } = setUp({ discard: (id) => { if (answers[id]) throw new ApiProblem(answers[id]); } });
   await actions.discard(["a", "b", "c", "d"].map((id) => letter(id)));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ApiProblem } from "../../../static/chat/js/api.js";
+import { ApiProblem } from "../../../static/chat/js/call.js";
 import { createOutbox } from "../../../static/chat/js/outbox.js";
 
 class FakeStorage {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ApiProblem, cookieValue, createApi, localPath } from "../../../static/chat/js/api.js";
+import { createApi, localPath } from "../../../static/chat/js/api.js";
+import { ApiProblem, cookieValue } from "../../../static/chat/js/call.js";
 import { bucketOf, countdown, dayHeading, duration, fileSize, initials, lengthOf, nameOf, phoneNumber, previewLine, quoteLine, shortWhen } from "../../../static/chat/js/format.js";
 import { translator } from "../../../static/chat/js/i18n.js";
 import { splitLinks } from "../../../static/chat/js/links.js";

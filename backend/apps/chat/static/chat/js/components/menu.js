@@ -1,6 +1,6 @@
 // Language, appearance, signing out.
 import { LANGUAGES } from "../i18n.js";
-import { cookieValue } from "../api.js";
+import { cookieValue } from "../call.js";
 import { html, useEffect, useRef, useState } from "../preact.js";
 import { useApp, useStore, useWords } from "./context.js";
 import { Icon } from "./icons.js";
