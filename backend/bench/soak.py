@@ -28,6 +28,8 @@ class Sample:
     """Process -> resident memory."""
     files: Mapping[str, int]
     """Process -> open files, sockets among them."""
+    cpu: Mapping[str, float]
+    """Process -> share of one core since the look before; `machine`: of all cores, whoever used them."""
     posted: int
     """Messages the API accepted since the look before."""
     api_p50: float | None
@@ -151,18 +153,22 @@ def _given(samples: Iterable[Sample], get: Callable[[Sample], float | None]) -> 
 def head() -> str:
     """The table's first line."""
     return (
-        "   min  posted     API p50/p95   WhatsApp p50/p95   memory MB (files)"
-        "            streams pending lists journal db"
+        "   min  posted     API p50/p95   WhatsApp p50/p95   memory MB (files) share of a core        "
+        "        machine streams pending lists journal db"
     )
 
 
 def line(sample: Sample) -> str:
     """One sample as a line of the table."""
-    parts = [f"{name} {mb:.1f} ({sample.files[name]})" for name, mb in sample.memory_mb.items()]
+    parts = [
+        f"{name} {mb:.1f} ({sample.files[name]}) {sample.cpu[name]:.0%}"
+        for name, mb in sample.memory_mb.items()
+    ]
+    waits = f"{sample.streams:7} {sample.pending:7} {sample.lists:5} {sample.journal:7}"
     return (
         f"{sample.at / 60:6.1f} {sample.posted:7} {_pair(sample.api_p50, sample.api_p95):>15}"
-        f" {_pair(sample.provider_p50, sample.provider_p95):>18}   {'  '.join(parts):30}"
-        f" {sample.streams:6} {sample.pending:7} {sample.lists:5} {sample.journal:7} {sample.connections:2}"
+        f" {_pair(sample.provider_p50, sample.provider_p95):>18}   {'  '.join(parts):50}"
+        f" {sample.cpu['machine']:7.0%} {waits} {sample.connections:2}"
     )
 
 

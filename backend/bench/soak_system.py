@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from drill.world import GROUP, WORK_STREAMS, Plan, World, phones
 from testing.servers import Process
 from websockets.typing import Origin
 
+from bench import machine
 from bench.figures import percentile
 from bench.soak import Sample
 
@@ -199,6 +201,7 @@ class Looks:
     samples: list[Sample] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _posted: int = 0
+    _cpu: dict[str, float] = field(default_factory=dict)
     _last_n: int = 0
     _at: dict[tuple[str, str], float] = field(default_factory=dict)
     _unmatched: list[tuple[str, str, float]] = field(default_factory=list)
@@ -206,6 +209,7 @@ class Looks:
     def begin(self) -> None:
         """The load begins now."""
         self._began = time.monotonic()
+        self._cpu = self._cpu_seconds()
 
     def take(self) -> Sample:
         """One sample, kept. Raises AssertionError when a process has died."""
@@ -222,6 +226,7 @@ class Looks:
             at=time.monotonic() - self._began,
             memory_mb={name: memory_mb(one.pid) for name, one in self.processes.items()},
             files={name: open_files(one.pid) for name, one in self.processes.items()},
+            cpu=self._shares(),
             posted=len(fresh),
             api_p50=_share(api, 0.5),
             api_p95=_share(api, 0.95),
@@ -235,6 +240,17 @@ class Looks:
         )
         self.samples.append(sample)
         return sample
+
+    def _shares(self) -> dict[str, float]:
+        """What each used of a core since the look before, and all programs together of all cores."""
+        before, self._cpu = self._cpu, self._cpu_seconds()
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._cpu.items()}
+        wall = max(spent.pop("wall"), 0.001)
+        return {name: seconds / wall for name, seconds in spent.items()}
+
+    def _cpu_seconds(self) -> dict[str, float]:
+        used = {name: cpu_seconds(one.pid) for name, one in self.processes.items()}
+        return {**used, "machine": busy_seconds() / (os.cpu_count() or 1), "wall": time.monotonic()}
 
     def left(self) -> dict[str, int]:
         """What is still under way, and how much of it."""
@@ -297,6 +313,18 @@ def memory_mb(pid: int) -> float:
     """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / machine.TICKS
+
+
+def busy_seconds() -> float:
+    """Processor time that all programs of this machine have used: neither idle nor waiting for the disk."""
+    fields = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / machine.TICKS
 
 
 def open_files(pid: int) -> int:

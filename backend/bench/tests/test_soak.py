@@ -16,6 +16,7 @@ def sample(at: float, **changed: object) -> Sample:
         "at": at,
         "memory_mb": {"server": 150.0, "worker": 120.0},
         "files": {"server": 40, "worker": 20},
+        "cpu": {"server": 0.3, "worker": 0.2, "machine": 0.5},
         "posted": 450,
         "api_p50": 12.0,
         "api_p95": 30.0,
@@ -130,5 +131,5 @@ def test_no_samples_are_no_findings_of_growth() -> None:
 def test_a_line_of_the_table_tells_what_was_looked_at() -> None:
     told = soak.line(sample(90.0, api_p50=None))
     assert "1.5" in told
-    assert "server 150.0 (40)" in told
+    assert "server 150.0 (40) 30%" in told
     assert "20.0/60.0" in told
