@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 MOST_BYTES = 16 * 1024
@@ -14,16 +16,14 @@ class Garbage(ValueError):
     """An entry that is not what producers write; the message says why, without repeating its content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stream entry as read. `payload` is its text, still unchecked."""
 
     id: str
     payload: str
 
 
-@dataclass(frozen=True, slots=True)
-class WakeUp:
+class WakeUp(NamedTuple):
     """Look at this conversation. The message tells it when the conversation is not named."""
 
     message_id: UUID | None
@@ -66,7 +66,9 @@ def decode_wake_up(payload: str) -> WakeUp:
         Garbage: it is not what producers write.
     """
     value = _object(payload)
-    wake_up = WakeUp(_id(value, "message_id"), _id(value, "conversation_id"), _id(value, "instance_id"))
+    wake_up = WakeUp(
+        _id(value, "message_id"), _id(value, "conversation_id", _known), _id(value, "instance_id", _known)
+    )
     if wake_up.message_id is None and wake_up.conversation_id is None:
         raise Garbage("neither message_id nor conversation_id")
     return wake_up
@@ -79,7 +81,8 @@ def decode_read_mark(payload: str) -> ReadMark:
         Garbage: it is not what producers write.
     """
     value = _object(payload)
-    conversation, message = _id(value, "conversation_id", needed=True), _id(value, "message_id", needed=True)
+    conversation = _id(value, "conversation_id", _known, needed=True)
+    message = _id(value, "message_id", needed=True)
     assert conversation and message
     return ReadMark(conversation, message)
 
@@ -98,11 +101,19 @@ def _object(payload: str) -> dict[str, Any]:
     return value
 
 
-def _id(value: dict[str, Any], name: str, *, needed: bool = False) -> UUID | None:
-    text = value.get(name)
+@lru_cache(maxsize=4096)
+def _known(text: str) -> UUID:
+    """Of conversations and instances, which come again and again: reading an id costs as much as reading the JSON."""
+    return UUID(text)
+
+
+def _id(
+    value: dict[str, Any], name: str, read: Callable[[str], UUID] = UUID, *, needed: bool = False
+) -> UUID | None:
+    text: Any = value.get(name)
     if text is None and not needed:
         return None
     try:
-        return UUID(text)
+        return read(text)
     except (ValueError, TypeError, AttributeError):
         raise Garbage(f"{name} is {'missing' if text is None else 'no UUID'}") from None
