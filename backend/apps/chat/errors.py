@@ -43,3 +43,17 @@ class UnknownInstance(ChatError):
 
     code = "unknown_instance"
     status = 400
+
+
+class LinkEnded(ChatError):
+    """A link to a file whose time is over; asking for the attachment again brings a new one."""
+
+    code = "link_expired"
+    status = 403
+
+
+class FileAway(ChatError):
+    """The storage does not give a file at present."""
+
+    code = "storage_away"
+    status = 503

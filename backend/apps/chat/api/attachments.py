@@ -25,7 +25,7 @@ from apps.chat.api import schemas
 from apps.chat.api.authentication import tenants_of
 from apps.chat.api.base import ChatViews, text_param
 from apps.chat.api.ranges import RangedFile
-from apps.chat.errors import ChatError, Conflict, NotFound
+from apps.chat.errors import Conflict, FileAway, LinkEnded, NotFound
 from apps.chat.media import names, sniff
 from apps.chat.models import MessageAttachment
 from apps.chat.realtime.shapes import attachment_json
@@ -35,20 +35,6 @@ _NO_ATTACHMENT: Final = "There is no such attachment."
 _POLICY: Final = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 _TOKEN = OpenApiParameter("t", OpenApiTypes.STR, description="The signature, as in `url`; or be logged in.")
 _BYTES = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
-
-
-class LinkEnded(ChatError):
-    """A link to a file whose time is over."""
-
-    code = "link_expired"
-    status = 403
-
-
-class FileAway(ChatError):
-    """The storage does not give the file at present."""
-
-    code = "storage_away"
-    status = 503
 
 
 class AttachmentViews(ChatViews):

@@ -11,19 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.chat.api.base import ChatViews
-from apps.chat.errors import ChatError, NotFound
+from apps.chat.errors import FileAway, NotFound
 from apps.chat.media.errors import StorageAway
 from apps.chat.media.store import open_kept
 from apps.chat.models import Contact
 
 _SECONDS = 86_400
-
-
-class PictureAway(ChatError):
-    """The storage does not give the picture."""
-
-    code = "storage_away"
-    status = 503
 
 
 class PictureViews(ChatViews):
@@ -52,7 +45,7 @@ def _read(contact: Contact) -> bytes:
         with open_kept(contact.picture) as file:
             return file.read()
     except (StorageAway, OSError):
-        raise PictureAway("The storage does not answer. Try again in a minute.") from None
+        raise FileAway("The storage does not answer. Try again in a minute.") from None
 
 
 def _kept_by_caller(response: HttpResponse, tag: str) -> HttpResponse:
