@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -71,10 +71,3 @@ class Samples:
         assert callable(of)
         found = [of(ours[turn], theirs[turn]) for turn in sorted(ours.keys() & theirs.keys())]
         return Spread.of(found) if found else None
-
-
-def rate_of(moments: Iterable[float]) -> float:
-    """Events per second between the first and the last of them."""
-    ordered = sorted(moments)
-    span = ordered[-1] - ordered[0] if len(ordered) > 1 else 0.0
-    return (len(ordered) - 1) / span if span else 0.0

@@ -153,11 +153,6 @@ class Instance:
         """True when WhatsApp is reachable through this instance."""
         return self.state == "open"
 
-    def picture_of(self, jid: str) -> str | None:
-        """The profile picture last seen for a JID."""
-        contact = self.contacts.get(jid)
-        return contact.picture if contact else None
-
 
 class Store:
     """All instances by name."""

@@ -104,7 +104,6 @@ class StatusEvent:
     rank: int | None
     error: bool
     deleted: bool
-    raw_status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +328,6 @@ def _read_status(envelope: _Envelope, data: Mapping[str, object]) -> Event:
         rank=_RANKS.get(word),
         error=word in _ERRORS,
         deleted=word == "DELETED",
-        raw_status=word,
     )
 
 

@@ -63,7 +63,7 @@ def _call(row: WebhookEvent, event: CallEvent) -> str:
     _set_read(message, is_new=known is None)
     conversation.unread_count = max(0, conversation.unread_count + (message.read_at is None) - was_unread)
     message.save()
-    _show(conversation, message, is_new=is_new, is_news=known is None)
+    _show(conversation, message, is_new=is_new)
     return f"call {_outcome(message)}"
 
 
@@ -124,7 +124,7 @@ def _group_note(row: WebhookEvent, event: ParticipantsEvent) -> str:
     people = [_about(person) for person in event.participants]
     message.details = {"note": {"action": event.action, "people": people, "by": _about(event.author)}}
     message.save()
-    _show(conversation, message, is_new=False, is_news=True)
+    _show(conversation, message, is_new=False)
     return "note"
 
 
@@ -156,7 +156,7 @@ def _note(
     )
 
 
-def _show(conversation: Conversation, message: Message, *, is_new: bool, is_news: bool) -> None:
+def _show(conversation: Conversation, message: Message, *, is_new: bool) -> None:
     """A call stands at the top of the list like a message; a note about a group moves nothing."""
     fields = ["unread_count"]
     if message.kind == CALL:
