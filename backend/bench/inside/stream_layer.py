@@ -24,7 +24,8 @@ from alrea_sense.loop import run  # noqa: E402
 from apps.chat import redis_streams as streams  # noqa: E402
 from apps.chat.redis_clients import close_async_clients  # noqa: E402
 from apps.chat.redis_streams import Entry, WakeUp  # noqa: E402
-from apps.chat.stream_consumer import READ_AT_ONCE, Acknowledger, StreamReader  # noqa: E402
+from apps.chat.stream_consumer import READ_AT_ONCE  # noqa: E402
+from apps.chat.stream_readers import Acknowledger, StreamReader  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 MOST = 1024
