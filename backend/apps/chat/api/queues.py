@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -107,6 +107,7 @@ def _media_alerts(media: Json) -> Iterator[Json]:
 def alive_workers() -> list[Json]:
     """Workers heard of lately, and whether their heartbeat is fresh by the database's clock."""
     text, values = _workers_statement(connection.vendor, settings.CHAT_HEARTBEAT_DEAD_SECONDS)
+    rows: Iterable[Any] = Worker.objects.raw(text, values)
     return [
         {
             "name": row.name,
@@ -114,7 +115,7 @@ def alive_workers() -> list[Json]:
             "beat_at": stamp(row.beat_at),
             "started_at": stamp(row.started_at),
         }
-        for row in Worker.objects.raw(text, values)
+        for row in rows
     ]
 
 

@@ -12,9 +12,9 @@ import json
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
-
-from channels.generic.websocket import AsyncWebsocketConsumer
+from uuid import UUID
 
 from apps.chat.api.commands import COMMANDS, Refused
 from apps.chat.errors import ChatError, QueueAway
@@ -32,15 +32,21 @@ TRY_LATER = 1013
 # A client that comes back says `resume` soon; live events wait that long for it, so that what was missed
 # comes before what is new. A client that says nothing is greeted when the wait is over.
 HOLD_SECONDS = 0.4
-RECHECK_SECONDS = 60.0
 OUTBOX_LONGEST = 2000
 FRAME_LONGEST = 1024 * 1024  # the longest text, every character escaped, fits
 RATE_PER_SECOND = 20.0
 RATE_BURST = 60.0
 
 
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
 class Allowance:
     """A token bucket: how much a client may say."""
+
+    __slots__ = ("_at", "_left")
 
     def __init__(self) -> None:
         self._left = RATE_BURST
@@ -56,49 +62,100 @@ class Allowance:
         return True
 
 
-class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """One connection. `offer` and `_write` are the way out, `receive` is the way in."""
+class TenantSocket:
+    """One connection. `offer` and `_write` are the way out, `receive` is the way in.
 
-    channel_layer_alias = ""  # events come through the hub, one subscription per process and tenant
+    Most sockets are idle most of the time, and there may be thousands: an idle one holds no task of its own, no
+    queue and no timer, only the server's coroutine that waits for what the client says.
+    """
 
+    __slots__ = (
+        "_allowance",
+        "_closed",
+        "_greeted",
+        "_held",
+        "_holding",
+        "_hub",
+        "_outbox",
+        "_query",
+        "_scope",
+        "_send",
+        "_sent",
+        "_wire",
+        "_writer",
+        "tenant_id",
+        "user",
+    )
     user: User
-    tenant_id: str
 
-    async def connect(self) -> None:
+    def __init__(self, scope: Scope, query: access.Query, send: Send, tenant_id: str) -> None:
+        self.tenant_id = access.canonical(tenant_id)
+        self._scope, self._query, self._send = scope, query, send
         self._hub: Hub | None = None
+        self._outbox: deque[tuple[int, str | None]] | None = None
         self._writer: asyncio.Task[None] | None = None
-        await self.accept()
-        refusal = await self._refusal()
-        if refusal:
-            await self.close(code=refusal)
-            return
-        self._outbox: deque[tuple[int, str | None]] = deque()
-        self._something = asyncio.Event()
-        self._released = asyncio.Event()
+        self._held: asyncio.TimerHandle | None = None
+        self._holding, self._closed = True, False
         self._wire = asyncio.Lock()
         self._allowance = Allowance()
+        self._greeted, self._sent = False, 0
+
+    async def run(self, receive: Receive) -> None:
+        """Serve the connection until it ends."""
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                if message["type"] == "websocket.connect":
+                    await self._connect()
+                else:
+                    await self.receive(message.get("text"))
+        finally:
+            await self._leave()
+
+    async def _connect(self) -> None:
+        await self._send({"type": "websocket.accept"})
+        refusal = await self._refusal()
+        if refusal:
+            await self._close(refusal)
+            return
         self._hub = hub()
         self._sent = await self._hub.attach(self.tenant_id, self)
-        self._greeted = False
-        self._writer = asyncio.create_task(self._write())
+        self._held = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release)
 
-    async def disconnect(self, code: int) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
+    async def _leave(self) -> None:
+        self._hush()
         if self._hub is not None:
             await self._hub.detach(self.tenant_id, self)
 
     async def _refusal(self) -> int:
         """The close code for someone who may not come in, 0 for someone who may."""
         try:
-            user = await access.user_of(self.scope)
+            user = await access.user_of(self._scope, self._query)
         except QueueAway:
             return TRY_LATER
+        finally:
+            self._scope, self._query = {}, {}  # a day is long
         if user is None:
             return NOT_AUTHENTICATED
         self.user = user
-        self.tenant_id = access.canonical(self.scope["url_route"]["kwargs"]["tenant_id"])
         return 0 if await access.may_watch(user, self.tenant_id) else NOT_THIS_TENANT
+
+    async def dismiss(self) -> None:
+        """The user may not watch any more."""
+        await self._close(NOT_THIS_TENANT)
+
+    def _hush(self) -> None:
+        """From here on nothing is written that was not asked for."""
+        self._closed = True
+        for one in (self._held, self._writer):
+            if one is not None:
+                one.cancel()
+
+    async def _close(self, code: int) -> None:
+        if self._closed:
+            return
+        self._hush()
+        with contextlib.suppress(OSError):  # gone by itself
+            await self._send({"type": "websocket.close", "code": code})
 
     # --- out -----------------------------------------------------------------------------------
 
@@ -107,19 +164,38 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         """The number of the last event this client was sent."""
         return self._sent
 
+    @property
+    def user_id(self) -> UUID:
+        """Whose socket it is."""
+        return self.user.pk
+
     def offer(self, seq: int, text: str) -> None:
         """Take an event from the hub. A client too slow to follow is told to fetch anew instead."""
+        if self._outbox is None:
+            self._outbox = deque()
         if len(self._outbox) >= OUTBOX_LONGEST:
             self.renew(seq)
             return
         self._outbox.append((seq, text))
-        self._something.set()
+        self._wake()
 
     def renew(self, seq: int) -> None:
         """Forget what waits: the client is told to fetch anew, and counts on from `seq`."""
-        self._outbox.clear()
-        self._outbox.append((seq, None))
-        self._something.set()
+        self._outbox = deque([(seq, None)])
+        self._wake()
+
+    def _wake(self) -> None:
+        """See that somebody empties the outbox, unless a resume is waited for."""
+        if self._writer is None and not (self._holding or self._closed):
+            self._writer = asyncio.create_task(self._write())
+
+    def _release(self) -> None:
+        """The wait for a resume is over."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+        self._holding = False
+        self._wake()
 
     async def greet(self, **fields: Any) -> None:
         """Say that events come from here on."""
@@ -128,36 +204,33 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def say(self, kind: str, **fields: Any) -> None:
         """Send this client alone something."""
-        await self.send(text_data=json.dumps({"type": kind, **fields}))
+        await self._tell(json.dumps({"type": kind, **fields}))
+
+    async def _tell(self, text: str) -> None:
+        await self._send({"type": "websocket.send", "text": text})
 
     async def _write(self) -> None:
-        """Empty the outbox as it fills, and see now and then whether the user may still watch."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._released.wait(), HOLD_SECONDS)
-        if not self._greeted:
-            await self.greet()
-        recheck_at = time.monotonic() + RECHECK_SECONDS
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._something.wait(), max(0.0, recheck_at - time.monotonic()))
-            await self._empty_outbox()
-            if time.monotonic() >= recheck_at:
-                recheck_at += RECHECK_SECONDS
-                if not await access.may_watch(self.user, self.tenant_id):
-                    await self.close(code=NOT_THIS_TENANT)
-                    return
+        """Greet a client that said nothing, and empty the outbox; ends when there is nothing to write."""
+        try:
+            async with self._wire:
+                if not self._greeted:
+                    await self.greet()
+                await self._empty_outbox()
+        except OSError:
+            pass  # the client is gone: what it missed it asks for when it comes back
+        finally:
+            self._writer = None
 
     async def _empty_outbox(self) -> None:
-        self._something.clear()
-        async with self._wire:
-            while self._outbox:
-                seq, text = self._outbox.popleft()
-                if text is None:
-                    self._sent = seq
-                    await self.say(events.RESYNC_REQUIRED, seq=seq)
-                elif seq > self._sent:
-                    self._sent = seq
-                    await self.send(text_data=text)
+        while self._outbox:
+            seq, text = self._outbox.popleft()
+            if text is None:
+                self._sent = seq
+                await self.say(events.RESYNC_REQUIRED, seq=seq)
+            elif seq > self._sent:
+                self._sent = seq
+                await self._tell(text)
+        self._outbox = None
 
     async def resume(self, last_seq: int) -> None:
         """Send all that followed `last_seq`, in order, before anything newer; or say that it cannot be told.
@@ -171,10 +244,10 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._sent = tail.seq
             if tail.complete:
                 for _, text in tail.events:
-                    await self.send(text_data=text)
+                    await self._tell(text)
             else:
                 await self.say(events.RESYNC_REQUIRED, seq=tail.seq)
-        self._released.set()
+        self._release()
 
     async def _tail(self, last_seq: int) -> log.Tail:
         """What followed `last_seq`; without Redis that is unknown."""
@@ -186,12 +259,13 @@ class TenantSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     # --- in ------------------------------------------------------------------------------------
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def receive(self, text: str | None) -> None:
+        """Do what a frame asks for; None stands for a frame that is no text."""
         if self._hub is None:
             return
         command: dict[str, Any] = {}
         try:
-            command = self._parse(text_data)
+            command = self._parse(text)
             await COMMANDS[command["type"]](self, command)
         except ChatError as problem:
             await self._refuse(str(problem), problem.code, command)

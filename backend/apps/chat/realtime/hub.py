@@ -15,14 +15,16 @@ import logging
 import time
 from collections.abc import Iterable
 from typing import Any, Protocol
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from alrea_sense.redis_url import address
 from django.conf import settings
+from django.db import Error as DatabaseTrouble
 from redis.asyncio.client import PubSub
 
 from apps.chat.outage import Outage
-from apps.chat.realtime import log
+from apps.chat.realtime import access, log
 from apps.chat.redis_clients import TROUBLE, async_client
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 FORGIVEN_SECONDS = 1.0
+RECHECK_SECONDS = 60.0
 
 
 class Listener(Protocol):
@@ -40,6 +43,13 @@ class Listener(Protocol):
 
     def renew(self, seq: int) -> None:
         """Something up to this number cannot be told any more; must not block."""
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose it is."""
+
+    async def dismiss(self) -> None:
+        """Its user may not listen any more."""
 
 
 class Watched:
@@ -91,7 +101,8 @@ class Hub:
                 except TROUBLE as problem:
                     self._gone(problem)
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._check_often())]
+            looks = (self._listen(), self._check_often(), self._check_members())
+            self._tasks = [asyncio.create_task(look) for look in looks]
         return watched.seq
 
     async def detach(self, tenant_id: str, listener: Listener) -> None:
@@ -164,6 +175,25 @@ class Hub:
                 self._back()
             except TROUBLE as problem:
                 self._gone(problem)
+
+    async def _check_members(self) -> None:
+        """Show those out who may not watch any more. One look for all sockets of a tenant."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            for watched in tuple(self._tenants.values()):
+                try:
+                    await self._show_out(watched)
+                except DatabaseTrouble as problem:
+                    logger.warning(
+                        "realtime: members could not be looked up", extra={"error": type(problem).__name__}
+                    )
+
+    async def _show_out(self, watched: Watched) -> None:
+        listeners = tuple(watched.listeners)
+        members = await access.members_among({one.user_id for one in listeners}, watched.tenant_id)
+        for listener in listeners:
+            if listener.user_id not in members:
+                await listener.dismiss()
 
     async def _catch_up(self, watched: Watched) -> bool:
         """Read what was missed; True when something was."""

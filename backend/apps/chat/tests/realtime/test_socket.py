@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from apps.chat.models import Conversation, Delivery, Message, MessageAttachment
-from apps.chat.realtime import broadcast, consumer, tickets
+from apps.chat.realtime import broadcast, consumer, hub, tickets
 from apps.chat.tests.api.world import Team
 from apps.chat.tests.realtime.conftest import Connect
 from apps.tenancy.models import Membership, User
@@ -307,7 +307,7 @@ async def test_marking_as_seen(team: Team, connect: Connect) -> None:
 async def test_one_who_left_the_team_is_shown_out(
     team: Team, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "RECHECK_SECONDS", 0.3)
+    monkeypatch.setattr(hub, "RECHECK_SECONDS", 0.3)
     colleague = await in_thread(User.objects.create_user)("c@example.com", "x")
     membership = await in_thread(Membership.objects.create)(tenant=team.tenant, user=colleague)
     team.user = colleague
