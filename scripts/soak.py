@@ -1,11 +1,11 @@
 """`make soak`: half an hour at half load. What grows?
 
-Starts a system of its own on spare ports (web server with consumers inside, one stream worker, Redis, a database, the
-Evolution simulator), sends at a steady rate while customers write and acknowledge, browsers read along and photos come,
-and takes a sample every half minute: memory and open files of both processes, latencies, streams, lists, the journal,
-connections. At the end nothing may be lost, doubled or out of order, the streams must be empty, memory flat (the line
+Starts a system of its own on spare ports (web server, stream worker, list consumer, media worker, Redis, a database,
+the Evolution simulator), sends at a steady rate while customers write and acknowledge, browsers read along and photos
+come, and takes a sample every half minute: memory, open files and processor time of each process, latencies, streams,
+lists, the journal, connections. At the end nothing may be lost, doubled or out of order, the streams must be empty, memory flat (the line
 through the last two thirds rises less than 2 MB in 10 minutes) and latency flat (the last third's median at most 1.3
-times the first's). Exit status 1 when not. Ctrl-C ends the load and tells what was measured; a second one ends it all.
+times the first's; not judged when others kept the machine full). Exit status 1 when not. Ctrl-C ends the load and tells what was measured; a second one ends it all.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="alrea-soak-") as name:
         Path(name).chmod(0o755)
         try:
-            _soak(shape, options.database, Path(name), told)
+            _soak(shape, options, Path(name), told)
         except KeyboardInterrupt:
             told.interrupted = True
             told.violations.append("ended before all was quiet")
@@ -82,17 +82,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--conversations", type=int, default=100, help="over so many conversations (100)")
     parser.add_argument("--sockets", type=int, default=5, help="browsers that read along (5)")
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
+    parser.add_argument("--inside", action="store_true", help="no workers: consumers within the web server")
     parser.add_argument("--seed", type=int, default=1, help="of numbers and of the simulator's delays (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     return parser.parse_args()
 
 
-def _soak(shape: Shape, kind: str, directory: Path, told: Told) -> None:
+def _soak(shape: Shape, options: argparse.Namespace, directory: Path, told: Told) -> None:
+    kind, inside = options.database, options.inside
     with databases(kind, directory) as source:
         database = source.new("soak", directory)
-        with soak_system.open_world(directory, database, shape.seed) as world:
-            processes = {"server": world.web, "worker": world.worker()}
-            print(f"{kind}: sending {shape.rate:g}/s, customers write {shape.incoming:g}/s\n{soak.head()}")
+        with soak_system.open_world(directory, database, shape.seed, inside=inside) as world:
+            processes = soak_system.start_all(world, inside=inside)
+            print(
+                f"{kind}: sending {shape.rate:g}/s, customers write {shape.incoming:g}/s\n{soak.head(list(processes))}"
+            )
             stop, ledger = threading.Event(), Ledger()
             looks = soak_system.Looks(world, ledger, processes, samples=told.samples)
             customers = soak_system.Customers(world, shape, stop)
@@ -148,7 +152,7 @@ def _report(told: Told, shape: Shape, options: argparse.Namespace) -> int:
     found = soak.findings(loaded)
     print()
     for one in found:
-        print(f"{'GREW' if one.grew else '  - ' if one.grew is None else '  ok'}  {one.name:28} {one.told}")
+        print(f"{'GREW' if one.grew else '  - ' if one.grew is None else '  ok'}  {one.name:30} {one.told}")
     print("\n" + ", ".join(f"{name} {number}" for name, number in told.figures.items()))
     line = soak.verdict(found, told.violations, interrupted=told.interrupted)
     print(line)

@@ -10,6 +10,10 @@ from typing import Final
 # Least squares over the last two thirds: the first third fills caches that are meant to fill.
 MEMORY_MB_PER_10_MINUTES: Final = 2.0
 LATENCY_GROWTH: Final = 1.3
+# Of all cores: above this, latency tells who else wanted the machine.
+FULL_MACHINE: Final = 0.9
+CPU_GROWTH: Final = 1.3
+CPU_MORE: Final = 0.05
 # A shorter stretch cannot tell a slope of this size from one garbage collection.
 LEAST_MEMORY_SECONDS: Final = 600.0
 LEAST_SAMPLES: Final = 6
@@ -95,28 +99,42 @@ def memory(name: str, points: Sequence[tuple[float, float]]) -> Finding:
     return Finding(title, ten >= MEMORY_MB_PER_10_MINUTES, told)
 
 
-def latency(name: str, values: Sequence[float]) -> Finding:
-    """Whether it takes longer at the end than at the beginning: a value of each sample, milliseconds."""
+def latency(name: str, values: Sequence[float], *, full: bool = False) -> Finding:
+    """Whether it takes longer at the end than at the beginning: a value of each sample, milliseconds.
+
+    On a machine that was `full` a growth is told, not judged.
+    """
     if len(values) < LEAST_SAMPLES:
         return Finding(name, None, "too few samples")
-    first, last = _thirds(values)
-    early, late = statistics.median(first), statistics.median(last)
+    early, late = _ends(values)
     told = f"{early:.1f} to {late:.1f} ms, {late / max(early, 0.01):.2f} times (noise ± {_noise(values):.0%})"
-    return Finding(name, late > LATENCY_GROWTH * early, told)
+    grew = late > LATENCY_GROWTH * early
+    if grew and full:
+        return Finding(name, None, f"{told}; the machine was full")
+    return Finding(name, grew, told)
+
+
+def cost(name: str, values: Sequence[float]) -> Finding:
+    """Whether the same load costs more at the end: shares of a core."""
+    if len(values) < LEAST_SAMPLES:
+        return Finding(name, None, "too few samples")
+    early, late = _ends(values)
+    grew = late > CPU_GROWTH * early and late > early + CPU_MORE
+    return Finding(name, grew, f"{early:.1%} to {late:.1%} of a core")
 
 
 def count(name: str, values: Sequence[int], more: int) -> Finding:
     """Whether a count is higher by more than `more` at the end than at the beginning."""
     if len(values) < LEAST_SAMPLES:
         return Finding(name, None, "too few samples")
-    first, last = _thirds(values)
-    early, late = statistics.median(first), statistics.median(last)
+    early, late = _ends(values)
     return Finding(name, late > early + more, f"{early:g} to {late:g}, most {max(values)}")
 
 
-def _thirds(values: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """The medians of the first and of the last third."""
     third = len(values) // 3
-    return values[:third], values[-third:]
+    return statistics.median(values[:third]), statistics.median(values[-third:])
 
 
 def _noise(values: Sequence[float]) -> float:
@@ -129,10 +147,12 @@ def findings(samples: Sequence[Sample]) -> list[Finding]:
     """What became of every figure."""
     names = list(samples[0].memory_mb) if samples else []
     found = [memory(name, [(one.at, one.memory_mb[name]) for one in samples]) for name in names]
+    full = bool(samples) and statistics.median(one.cpu["machine"] for one in samples) > FULL_MACHINE
     found += [
-        latency("API p50", _given(samples, lambda one: one.api_p50)),
-        latency("to WhatsApp p50", _given(samples, lambda one: one.provider_p50)),
+        latency("API p50", _given(samples, lambda one: one.api_p50), full=full),
+        latency("to WhatsApp p50", _given(samples, lambda one: one.provider_p50), full=full),
     ]
+    found += [cost(f"processor time of the {name}", [one.cpu[name] for one in samples]) for name in names]
     found += [
         count(f"open files of the {name}", [one.files[name] for one in samples], HANDLES_MORE)
         for name in names
@@ -150,25 +170,26 @@ def _given(samples: Iterable[Sample], get: Callable[[Sample], float | None]) -> 
     return [value for one in samples if (value := get(one)) is not None]
 
 
-def head() -> str:
-    """The table's first line."""
-    return (
-        "   min  posted     API p50/p95   WhatsApp p50/p95   memory MB (files) share of a core        "
-        "        machine streams pending lists journal db"
-    )
+def head(names: Sequence[str]) -> str:
+    """The table's first line, for these processes."""
+    processes = "  ".join(f"{f'{name}: MB files core':>22}" for name in names)
+    waits = "machine streams pending   lists journal  db"
+    return f"   min  posted     API p50/p95   WhatsApp p50/p95  {processes}  {waits}"
 
 
 def line(sample: Sample) -> str:
     """One sample as a line of the table."""
     parts = [
-        f"{name} {mb:.1f} ({sample.files[name]}) {sample.cpu[name]:.0%}"
+        f"{f'{mb:.1f} {sample.files[name]:4} {sample.cpu[name]:4.0%}':>22}"
         for name, mb in sample.memory_mb.items()
     ]
-    waits = f"{sample.streams:7} {sample.pending:7} {sample.lists:5} {sample.journal:7}"
+    waits = (
+        f"{sample.streams:7} {sample.pending:7} {sample.lists:7} {sample.journal:7} {sample.connections:3}"
+    )
     return (
         f"{sample.at / 60:6.1f} {sample.posted:7} {_pair(sample.api_p50, sample.api_p95):>15}"
-        f" {_pair(sample.provider_p50, sample.provider_p95):>18}   {'  '.join(parts):50}"
-        f" {sample.cpu['machine']:7.0%} {waits} {sample.connections:2}"
+        f" {_pair(sample.provider_p50, sample.provider_p95):>18}  {'  '.join(parts)}"
+        f"  {sample.cpu['machine']:7.0%} {waits}"
     )
 
 

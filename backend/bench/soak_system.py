@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,7 @@ from drill.load import Lane, Ledger, Load, Poster
 from drill.oracle import MOVING, Owed, Sent, judge, lane_of
 from drill.times import REAL
 from drill.world import GROUP, WORK_STREAMS, Plan, World, phones
+from testing import servers
 from testing.servers import Process
 from websockets.typing import Origin
 
@@ -37,6 +40,7 @@ __all__ = [
     "end",
     "load",
     "open_world",
+    "start_all",
 ]
 
 PHOTO_EVERY: Final = 50
@@ -69,9 +73,35 @@ class Shape:
     seed: int
 
 
-def open_world(directory: Path, database: Database, seed: int) -> World:
-    """Redis, database, simulator, and a web server with its consumers inside; not entered yet."""
-    settings = {"CHAT_DISABLE_ASGI_CONSUMERS": "0", "CHAT_PACE_RATE": "0"}
+class Command(Process):
+    """One of the product's commands that run for ever; ready when its log says so."""
+
+    def __init__(self, world: World, name: str, command: str) -> None:
+        args = [sys.executable, "manage.py", command]
+        log, env = world.directory / f"{name}.log", servers.environment(world.env)
+        super().__init__(name, args, log=log, cwd=servers.BACKEND, env=env, grace=35)
+
+    def ready(self) -> bool:
+        return re.search(r"\bready\b", self.output()) is not None
+
+
+def start_all(world: World, *, inside: bool) -> dict[str, Process]:
+    """The processes of a deployment, started; with `inside` only the server, which has its consumers inside."""
+    started: dict[str, Process] = {"server": world.web}
+    if not inside:
+        started["worker"] = world.worker(wait=False)
+        for name, command in (("lists", "start_chat_consumer"), ("media", "start_chat_media_worker")):
+            started[name] = Command(world, name, command)
+            world.workers.append(started[name])  # which end with it
+            started[name].launch()
+    for process in started.values():
+        process.wait_ready(60)
+    return started
+
+
+def open_world(directory: Path, database: Database, seed: int, *, inside: bool) -> World:
+    """Redis, database, simulator and web server, not entered yet; `inside`: consumers within the server."""
+    settings = {"CHAT_DISABLE_ASGI_CONSUMERS": "0" if inside else "1", "CHAT_PACE_RATE": "0"}
     # Acknowledgements as a customer's phone gives them, soon enough to be part of the soak's end.
     timing = ("--delivery", "0.2", "2", "--read", "1", "5")
     return World(directory, database, REAL, seed, Plan(settings, timing))

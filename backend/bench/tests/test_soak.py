@@ -89,6 +89,25 @@ def test_latency_may_end_at_most_a_third_above_its_beginning(last: float, grew: 
     assert named(soak.findings(samples), "API p50").grew is grew
 
 
+def test_latency_on_a_full_machine_is_told_and_not_judged() -> None:
+    cpu = {"server": 0.3, "worker": 0.2, "machine": 0.99}
+    samples = half_an_hour(api_p50=lambda at: 40.0 if at > 1200 else 12.0, cpu=cpu)
+    found = named(soak.findings(samples), "API p50")
+    assert (found.grew, "machine was full" in found.told) == (None, True)
+
+
+@pytest.mark.parametrize(("last", "grew"), [(0.3, False), (0.38, False), (0.45, True)])
+def test_a_load_that_costs_more_and_more_grew(last: float, grew: bool) -> None:
+    samples = half_an_hour(
+        cpu=lambda at: {"server": last if at > 1200 else 0.3, "worker": 0.02, "machine": 0.5}
+    )
+    assert named(soak.findings(samples), "processor time of the server").grew is grew
+
+
+def test_twice_as_much_of_almost_nothing_is_noise() -> None:
+    assert soak.cost("processor time", [0.01] * 5 + [0.02] * 5).grew is False
+
+
 def test_samples_in_which_nothing_was_sent_have_no_latency() -> None:
     samples = half_an_hour(provider_p50=None)
     assert named(soak.findings(samples), "to WhatsApp p50").grew is None
@@ -131,5 +150,6 @@ def test_no_samples_are_no_findings_of_growth() -> None:
 def test_a_line_of_the_table_tells_what_was_looked_at() -> None:
     told = soak.line(sample(90.0, api_p50=None))
     assert "1.5" in told
-    assert "server 150.0 (40) 30%" in told
+    assert "150.0   40  30%" in told
+    assert len(told) == len(soak.head(["server", "worker"]))
     assert "20.0/60.0" in told
