@@ -15,7 +15,10 @@ from django.db import connection
 
 _HOLD = "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)"
 _RELAX = "SELECT set_config('synchronous_commit', 'off', true)"
-_TRY = "SELECT key FROM unnest(%s::bigint[]) AS key WHERE pg_try_advisory_xact_lock(key)"
+_TRY = """
+SELECT key, pg_try_advisory_xact_lock(key), set_config('synchronous_commit', 'off', true)
+FROM unnest(%s::bigint[]) AS key
+"""
 
 
 def hold(instance_id: UUID, provider_id: str) -> None:
@@ -38,11 +41,8 @@ def try_hold(names: Collection[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
         return set(names)
     numbers = {_number(*name): name for name in names}
     with connection.cursor() as cursor:
-        cursor.execute(_RELAX)
-        if not numbers:
-            return set()
-        cursor.execute(_TRY, [list(numbers)])
-        return {numbers[number] for (number,) in cursor.fetchall()}
+        cursor.execute(*((_TRY, [list(numbers)]) if numbers else (_RELAX,)))
+        return {numbers[key] for key, held, _ in cursor.fetchall() if held} if numbers else set()
 
 
 def _number(instance_id: UUID, provider_id: str) -> int:
