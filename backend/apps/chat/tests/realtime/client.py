@@ -37,6 +37,7 @@ class Socket:
         self.path = f"/ws/chat/tenant/{tenant_id or team.tenant.pk}/{query}"
         self.frames: list[Any] = []
         self.closed: int | None = None
+        self.scope: dict[str, Any] = {}
         self._opened = False
 
     async def open(self) -> None:
@@ -47,7 +48,7 @@ class Socket:
         if self.origin is not None:
             headers.append((b"origin", self.origin.encode()))
         path, _, query = self.path.partition("?")
-        scope = {
+        self.scope = {
             "type": "websocket",
             "path": path,
             "query_string": query.encode(),
@@ -55,7 +56,7 @@ class Socket:
             "subprotocols": [],
         }
         # channels.testing would do the same, but wants daphne.
-        self._wire = ApplicationCommunicator(websocket_application, scope)
+        self._wire = ApplicationCommunicator(websocket_application, self.scope)
         await self._wire.send_input({"type": "websocket.connect"})
         answer = await self._wire.receive_output(timeout=5)
         self._opened = answer["type"] == "websocket.accept"

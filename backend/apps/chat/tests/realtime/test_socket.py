@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from uuid import uuid4
@@ -9,9 +10,10 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import OperationalError
 
 from apps.chat.models import Conversation, Delivery, Message, MessageAttachment
-from apps.chat.realtime import broadcast, consumer, hub, tickets
+from apps.chat.realtime import access, broadcast, consumer, hub, tickets
 from apps.chat.tests.api.world import Team
 from apps.chat.tests.realtime.conftest import Connect
 from apps.tenancy.models import Membership, User
@@ -318,3 +320,50 @@ async def test_one_who_left_the_team_is_shown_out(
 
     await socket.until(lambda: socket.closed)
     assert socket.closed == 4003
+
+
+async def test_a_database_that_is_away_for_a_moment_shows_nobody_out_and_later_looks_go_on(
+    team: Team, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "RECHECK_SECONDS", 0.2)
+    looks: list[int] = []
+
+    async def away(user_ids: Any, tenant_id: str) -> set[Any]:
+        looks.append(1)
+        raise OperationalError
+
+    socket = await connect(team)
+    await socket.ready()
+    with monkeypatch.context() as broken:
+        broken.setattr(access, "members_among", away)
+        await socket.until(lambda: len(looks) > 1)
+    await socket.barrier()
+    assert socket.closed is None
+    await in_thread(Membership.objects.filter(user=team.user).delete)()
+
+    await socket.until(lambda: socket.closed)
+    assert socket.closed == 4003
+
+
+async def test_the_query_is_taken_out_of_the_scope_that_servers_log(team: Team, connect: Connect) -> None:
+    ticket = await in_thread(tickets.issue)(team.user.pk)
+    socket = await connect(team, login=False, query=f"?ticket={ticket}")
+    refused = await connect(team, login=False, query=f"more/?ticket={ticket}")
+
+    await socket.ready()
+
+    assert [one.scope["query_string"] for one in (socket, refused)] == [b"", b""]
+
+
+async def test_an_idle_socket_has_no_task_of_its_own(team: Team, connect: Connect) -> None:
+    sockets = [await connect(team) for _ in range(3)]
+    for socket in sockets:
+        await socket.ready()
+        await socket.say("typing", conversation_id=str(team.conversation.pk))
+    for socket in sockets:
+        await socket.heard("typing", 3)
+
+    def writers() -> list[Any]:
+        return [task for task in asyncio.all_tasks() if "TenantSocket" in repr(task.get_coro())]
+
+    await sockets[0].until(lambda: not writers())
