@@ -343,6 +343,8 @@ class AsgiServer(Process):
             "uvloop",
             "--ws",
             "websockets-sansio",
+            "--ws-per-message-deflate",
+            "false",
             "--lifespan",
             "on",
         ]
