@@ -2,10 +2,13 @@
 
 Starts a system of its own on spare ports (web server, stream worker, list consumer, media worker, Redis, a database,
 the Evolution simulator), sends at a steady rate while customers write and acknowledge, browsers read along and photos
-come, and takes a sample every half minute: memory, open files and processor time of each process, latencies, streams,
-lists, the journal, connections. At the end nothing may be lost, doubled or out of order, the streams must be empty, memory flat (the line
-through the last two thirds rises less than 2 MB in 10 minutes) and latency flat (the last third's median at most 1.3
-times the first's; not judged when others kept the machine full). Exit status 1 when not. Ctrl-C ends the load and tells what was measured; a second one ends it all.
+come. Every half minute it looks: memory, open files and processor time of each process, latencies, streams, lists, the
+journal, connections.
+
+At the end nothing may be lost, doubled or out of order, and the streams must be empty. Memory must be flat (the line
+through the last two thirds rises less than 2 MB in 10 minutes), and so must latency (the last third's median at most
+1.3 times the first's; not judged when others kept the machine full) and whatever else is counted. Exit status 1 when
+something is not. Ctrl-C ends the load and tells what was measured; a second one ends it all.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "backend"))
 
-from bench import machine, soak, soak_system  # noqa: E402
-from bench.soak_system import Shape  # noqa: E402
+from bench import machine, soak, soak_load, soak_system  # noqa: E402
+from bench.soak_load import Shape  # noqa: E402
 from drill.database import databases  # noqa: E402
 from drill.load import Ledger, Load  # noqa: E402
 from drill.world import clean_environment  # noqa: E402
@@ -99,11 +102,11 @@ def _soak(shape: Shape, options: argparse.Namespace, directory: Path, told: Told
             )
             stop, ledger = threading.Event(), Ledger()
             looks = soak_system.Looks(world, ledger, processes, samples=told.samples)
-            customers = soak_system.Customers(world, shape, stop)
-            sockets = soak_system.Sockets(world, shape.sockets)
+            customers = soak_load.Customers(world, shape, stop)
+            sockets = soak_load.Sockets(world, shape.sockets)
             with sockets.reading():
                 with customers.writing():
-                    _under_load(soak_system.load(world, shape, ledger, stop), looks, shape, stop, told)
+                    _under_load(soak_load.load(world, shape, ledger, stop), looks, shape, stop, told)
                 told.violations += _wait_until_quiet(looks)
             told.figures, wrong = soak_system.end(looks, customers, sockets)
             told.violations += wrong
