@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from apps.chat.delivery import lane
@@ -150,8 +151,17 @@ def rejected(instance_id: UUID, conversation_id: UUID) -> bool:
 
 def customer_wrote(conversation_id: UUID) -> None:
     """The contact is cold no more: what waited for that moves at once. Call it with the incoming message."""
-    waiting = Delivery.objects.filter(conversation_id=conversation_id, live=True, state=Delivery.State.QUEUED)
-    waiting.filter(reason__in=(CAP, HOLD)).update(reason="", wake_at=Now(), sweep_at=Now())
+    _waiting([conversation_id]).update(reason="", wake_at=Now(), sweep_at=Now())
+
+
+def awaiting(conversation_ids: Iterable[UUID]) -> set[UUID]:
+    """The conversations in which something waits for the customer to write."""
+    return set(_waiting(conversation_ids).values_list("conversation_id", flat=True))
+
+
+def _waiting(conversation_ids: Iterable[UUID]) -> QuerySet[Delivery]:
+    queued = Delivery.objects.filter(live=True, state=Delivery.State.QUEUED, reason__in=(CAP, HOLD))
+    return queued.filter(conversation_id__in=list(conversation_ids))
 
 
 def matters(instance: Instance) -> bool:

@@ -124,7 +124,10 @@ class Applier:
         mark_done(marks)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            sweep_once(_MARKS, later=self.later)
+            if sweep_once(_MARKS, later=self.later) == _MARKS:
+                self._next_sweep = (
+                    time.monotonic()
+                )  # a process that was killed left more than one sweep takes
             if not self._waiting:
                 connection.close()  # idle: give it back
 

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import Model
 
 from apps.chat import rows
+from apps.chat.delivery import cold
 from apps.chat.inbound import changes, locks, reactions
 from apps.chat.inbound.stretches import Acked, Echo, Name, Said, Text
 from apps.chat.models import Contact, Conversation, Delivery, Evidence, Instance, Message
@@ -35,6 +36,7 @@ class Look:
         sends: their deliveries by message.
         contacts: by tenant and canonical key, locked.
         conversations: by instance and contact, locked, with all that their JSON wants loaded.
+        awaiting: conversations in which a send waits for the customer to write.
     """
 
     free: set[Name] = field(default_factory=set)
@@ -43,6 +45,7 @@ class Look:
     sends: dict[UUID, Delivery] = field(default_factory=dict)
     contacts: dict[tuple[UUID, str], Contact] = field(default_factory=dict)
     conversations: dict[tuple[UUID, UUID], Conversation] = field(default_factory=dict)
+    awaiting: set[UUID] = field(default_factory=set)
 
 
 def look(run: Sequence[Said]) -> Look:
@@ -60,6 +63,7 @@ def look(run: Sequence[Said]) -> Look:
         found.free = held - found.known.keys() - _awaited(held)
         found.contacts = _contacts(texts)
         found.conversations = _conversations(texts, found.contacts.values())
+        found.awaiting = _awaiting(found.conversations.values())
     return found
 
 
@@ -126,6 +130,11 @@ def _conversations(
         if conversation.assigned_to_id:
             conversation.assigned_to = team.get(conversation.assigned_to_id)
     return {(one.instance_id, one.contact_id): one for one in conversations}
+
+
+def _awaiting(conversations: Iterable[Conversation]) -> set[UUID]:
+    concerned = [one.pk for one in conversations if cold.matters(one.instance)]
+    return cold.awaiting(concerned) if concerned else set()
 
 
 def _team(conversations: Iterable[Conversation]) -> dict[Any, User]:

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.chat import contacts, rows
-from apps.chat.delivery import acks, cold, gate
+from apps.chat.delivery import acks, gate
 from apps.chat.enrichment import asking
 from apps.chat.evolution import jids
 from apps.chat.inbound import looks, messages, times
@@ -87,7 +87,7 @@ class _Work:
         speaker = self._one(said, said.speaker) if said.speaker else None
         if contact is None or conversation is None or said.name not in self._look.free:
             return None
-        if (said.speaker and speaker is None) or cold.matters(said.row.instance):
+        if (said.speaker and speaker is None) or conversation.pk in self._look.awaiting:
             return None
         message = messages.new(said.row, said.event, Message.Origin.CUSTOMER)
         if message.sort_at < conversation.last_message_at:

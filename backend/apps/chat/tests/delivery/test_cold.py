@@ -18,6 +18,7 @@ from apps.chat.delivery.cold import ColdContacts
 from apps.chat.delivery.engine import Engine
 from apps.chat.delivery.lane import Step
 from apps.chat.evolution.outcomes import Outcome, Verdict
+from apps.chat.inbound import applier
 from apps.chat.models import Conversation, Delivery, Instance, Message, WebhookEvent
 from apps.chat.redis_clients import close_async_clients
 from apps.chat.tests.delivery.test_policy import STEP
@@ -275,16 +276,30 @@ def test_a_webhook_of_the_customer_s_message_is_enough(settings: Any, instance: 
     settings.CHAT_COLD_CONTACT_DAILY_CAP = 1
     conversation = make_conversation(instance, "5511988887777")
     row = put_off(conversation)
+    event = _wrote(instance, "5511988887777")
+    inbound.apply(WebhookEvent.objects.select_related("instance").get(pk=event.pk))
+    assert stepped(conversation).id == row.pk
+
+
+def test_a_webhook_among_many_is_enough(settings: Any, instance: Instance) -> None:
+    settings.CHAT_COLD_CONTACT_DAILY_CAP = 1
+    numbers = [f"551198888777{digit}" for digit in range(3)]
+    conversations = [make_conversation(instance, number) for number in numbers]
+    row = put_off(conversations[1])
+    applied = applier.try_all([_wrote(instance, number).pk for number in numbers])
+    assert [note for _, note in applied] == ["received"] * 3
+    assert stepped(conversations[1]).id == row.pk
+
+
+def _wrote(instance: Instance, number: str) -> WebhookEvent:
     said = {
-        "key": {"id": "3EB0AA", "remoteJid": "5511988887777@s.whatsapp.net", "fromMe": False},
+        "key": {"id": f"3EB0{number}", "remoteJid": f"{number}@s.whatsapp.net", "fromMe": False},
         "message": {"conversation": "quem é?"},
         "messageType": "conversation",
         "messageTimestamp": int(time.time()),
     }
     body = {"event": "messages.upsert", "instance": instance.name, "data": said}
-    event = WebhookEvent.objects.create(instance=instance, event="messages.upsert", body=body)
-    inbound.apply(WebhookEvent.objects.select_related("instance").get(pk=event.pk))
-    assert stepped(conversation).id == row.pk
+    return WebhookEvent.objects.create(instance=instance, event="messages.upsert", body=body)
 
 
 # --- through the engine ----------------------------------------------------------------------------

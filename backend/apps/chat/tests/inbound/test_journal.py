@@ -114,6 +114,17 @@ def test_a_left_over_is_applied_when_the_threads_start(
     assert Message.objects.count() == 1
 
 
+def test_left_overs_of_many_sweeps_do_not_wait_for_the_next_time(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(applier, "_MARKS", 2)
+    monkeypatch.setattr(applier, "SWEEP_SECONDS", 3600)
+    for number in range(5):
+        left_over(instance, message_body(f"A{number}"))
+    journal.start()
+    eventually(lambda: not WebhookEvent.objects.filter(state=State.NEW).exists(), within=20)
+
+
 def test_a_fresh_event_is_left_to_the_process_that_stored_it(instance: Instance) -> None:
     body = message_body("A1")
     WebhookEvent.objects.create(instance=instance, event=body["event"], body=body)
