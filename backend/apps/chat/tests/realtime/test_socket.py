@@ -359,11 +359,11 @@ async def test_an_idle_socket_has_no_task_of_its_own(team: Team, connect: Connec
     sockets = [await connect(team) for _ in range(3)]
     for socket in sockets:
         await socket.ready()
-        await socket.say("typing", conversation_id=str(team.conversation.pk))
+    broadcast.publish(str(team.tenant.pk), {"type": "typing"})
     for socket in sockets:
-        await socket.heard("typing", 3)
+        await socket.heard("typing", within=15)
 
     def writers() -> list[Any]:
         return [task for task in asyncio.all_tasks() if "TenantSocket" in repr(task.get_coro())]
 
-    await sockets[0].until(lambda: not writers())
+    await sockets[0].until(lambda: not writers(), within=15)
