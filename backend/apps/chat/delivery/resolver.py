@@ -24,7 +24,7 @@ from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.evidence import CLOCK_MARGIN, Bound
 from apps.chat.delivery.lane import Final, Step
 from apps.chat.delivery.passport import write
-from apps.chat.delivery.scans import InstanceScans, last_sure
+from apps.chat.delivery.scans import Canary, InstanceScans, last_sure
 from apps.chat.delivery.settle import settle_seconds
 from apps.chat.delivery.sql import DOUBTS
 from apps.chat.evolution import jids
@@ -55,8 +55,7 @@ class Case:
     last_step_at: datetime
     asked_at: datetime
     doubtful: bool
-    canary_id: str | None
-    canary_at: datetime | None
+    canary: Canary | None
     canary_here: bool
     said: frozenset[str] = frozenset()
     settle: float = 0.0
@@ -166,7 +165,7 @@ class Resolver:
     async def _ask(self, step: Step, case: Case) -> Answer:
         """Ask for each address of the contact; once absence would count, for the instance if only it has a canary."""
         ref = InstanceRef(step.instance_name, step.base_url, step.api_key)
-        if case.settled and case.canary_id and not case.canary_here:
+        if case.settled and case.canary and not case.canary_here:
             since = case.first_step_at
             scan = await self._scans.covering(ref, step.instance_id, since, case.settles_at)
             found = [record for said in case.said for record in scan.records.get(said, ())]
@@ -175,8 +174,8 @@ class Resolver:
 
     async def _ask_addresses(self, step: Step, case: Case, ref: InstanceRef) -> Answer:
         since = case.first_step_at
-        if case.canary_here and case.canary_at is not None:
-            since = min(since, case.canary_at)
+        if case.canary_here and case.canary:
+            since = min(since, case.canary.at)
         records: list[MessageEvent] = []
         complete = True  # absence can be read only from all there is
         try:
@@ -199,8 +198,8 @@ class Resolver:
         except EvolutionError as error:
             logger.info("findMessages gave no answer", extra={"delivery": step.id, "reason": error.reason})
             return Answer(answered=False, canary=False)
-        canary = complete and any(record.key_id == case.canary_id for record in records)
-        return Answer(True, canary, tuple(records))
+        shown = complete and case.canary is not None and case.canary.is_in(records)
+        return Answer(True, shown, tuple(records))
 
     async def _record(self, step: Step, final: Final) -> None:
         row = await self._database.finalize(final)
@@ -238,8 +237,7 @@ def open_case(step: Step) -> Case | None:
         last_step_at=max(attempt.step_at for attempt in attempts),
         asked_at=asked_at,
         doubtful=any(attempt.reason in DOUBTS for attempt in attempts),
-        canary_id=canary.provider_id if canary else None,
-        canary_at=(canary.sent_at or canary.created_at) if canary else None,
+        canary=canary,
         canary_here=canary is not None and canary.conversation_id == step.conversation_id,
         said=frozenset(attempt.fingerprint for attempt in attempts),
         settle=settle_seconds(step.kind, step.payload),

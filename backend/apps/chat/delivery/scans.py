@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
@@ -33,6 +33,23 @@ MOST_PAGES: Constant = 100
 KEEP_SECONDS: Constant = 10.0
 # So much further back than asked a scan reaches, when rows that became unclear before are waiting for one too.
 _REACH: Constant = timedelta(seconds=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A message of ours that surely went out: an answer without it proves nothing.
+
+    Attributes:
+        at: not after the time WhatsApp gave it.
+    """
+
+    provider_id: str
+    at: datetime
+    conversation_id: UUID
+
+    def is_in(self, records: Iterable[MessageEvent]) -> bool:
+        """Is it among these?"""
+        return any(record.key_id == self.provider_id for record in records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +105,16 @@ class InstanceScans:
             del self._scans[instance_id]
 
     async def _scan(self, ref: InstanceRef, instance_id: UUID, since: datetime) -> Scan:
-        asked_at, canary_id, canary_at, waiting = await self._database.call(
-            lambda: _opening(instance_id, since - _REACH)
-        )
-        since = min(since, *(at for at in (canary_at, waiting) if at is not None))
+        asked_at, canary, waiting = await self._database.call(lambda: _opening(instance_id, since - _REACH))
+        since = min(since, waiting or since, canary.at if canary else since)
         records: list[MessageEvent] = []
         try:
             complete = await self._read(ref, since - CLOCK_MARGIN, asked_at + CLOCK_MARGIN, records)
         except EvolutionError as error:
             logger.info("findMessages gave no answer", extra={"instance": ref.name, "reason": error.reason})
             return Scan(since, asked_at, answered=False, canary=False, records={})
-        canary = complete and any(record.key_id == canary_id for record in records)
-        return Scan(since, asked_at, answered=True, canary=canary, records=_by_fingerprint(records))
+        shown = complete and canary is not None and canary.is_in(records)
+        return Scan(since, asked_at, answered=True, canary=shown, records=_by_fingerprint(records))
 
     async def _read(
         self, ref: InstanceRef, gte: datetime, lte: datetime, records: list[MessageEvent]
@@ -117,12 +132,9 @@ class InstanceScans:
         return False
 
 
-def _opening(
-    instance_id: UUID, earliest: datetime
-) -> tuple[datetime, str | None, datetime | None, datetime | None]:
-    """Now; the canary's id and time; the first step of those that wait for evidence, not before `earliest`."""
+def _opening(instance_id: UUID, earliest: datetime) -> tuple[datetime, Canary | None, datetime | None]:
+    """Now; the canary; the first step of those that wait for evidence, not before `earliest`."""
     now = datetime.fromtimestamp(lane.database_seconds(), UTC)
-    canary = last_sure(instance_id)
     unclear = Attempt.objects.filter(
         instance_id=instance_id,
         closed__isnull=True,
@@ -130,13 +142,11 @@ def _opening(
         delivery__state=Delivery.State.VERIFYING,
     )
     waiting = unclear.aggregate(first=Min("step_at"))["first"]
-    if canary is None:
-        return now, None, None, waiting
-    return now, canary.provider_id, canary.sent_at or canary.created_at, waiting
+    return now, last_sure(instance_id), waiting
 
 
-def last_sure(instance_id: UUID, conversation_id: UUID | None = None) -> Message | None:
-    """The canary: the last message of ours that surely went out, in this conversation or anywhere on the instance."""
+def last_sure(instance_id: UUID, conversation_id: UUID | None = None) -> Canary | None:
+    """The last message of ours that surely went out, in this conversation or anywhere on the instance."""
     sure = Message.objects.filter(
         instance_id=instance_id,
         direction=Message.Direction.OUTGOING,
@@ -145,7 +155,13 @@ def last_sure(instance_id: UUID, conversation_id: UUID | None = None) -> Message
     )
     if conversation_id is not None:
         sure = sure.filter(conversation_id=conversation_id)
-    return sure.order_by("-sort_at", "-id").first()
+    found = sure.order_by("-sort_at", "-id").first()
+    if found is None or found.provider_id is None:
+        return None
+    # Not `sent_at`: of a send whose answer was lost that is when we learnt of it, long after WhatsApp's own time.
+    steps = Attempt.objects.filter(instance_id=instance_id, provider_id=found.provider_id)
+    step_at = steps.values_list("step_at", flat=True).first()
+    return Canary(found.provider_id, step_at or found.sent_at or found.created_at, found.conversation_id)
 
 
 def _by_fingerprint(records: list[MessageEvent]) -> dict[str, tuple[MessageEvent, ...]]:

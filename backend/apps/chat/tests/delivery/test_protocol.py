@@ -91,7 +91,7 @@ class Look:
         passed = age - self.age
         moved = {
             name: getattr(self.case, name) - timedelta(seconds=passed)
-            for name in ("first_step_at", "last_step_at", "asked_at", "canary_at")
+            for name in ("first_step_at", "last_step_at", "asked_at")
         }
         seen = (replace(one, timestamp=(one.timestamp or 0) - int(passed)) for one in self.answer.records)
         return replace(self.case, **moved), replace(self.answer, records=tuple(seen))

@@ -17,6 +17,7 @@ from apps.chat.delivery import lane, resolver
 from apps.chat.delivery.batcher import DatabaseThread
 from apps.chat.delivery.lane import Step
 from apps.chat.delivery.resolver import Answer, Case, Resolver, bind_found, open_case, verdict
+from apps.chat.delivery.scans import Canary
 from apps.chat.evolution.client import EvolutionError
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.queries import FindResult
@@ -64,8 +65,7 @@ def case(after: float = 96, gate: int = Instance.Gate.OPEN, **values: Any) -> Ca
         "last_step_at": NOON,
         "asked_at": NOON + timedelta(seconds=after),
         "doubtful": False,
-        "canary_id": "3EB0CANARY",
-        "canary_at": NOON,
+        "canary": Canary("3EB0CANARY", NOON, UUID(int=1)),
         "canary_here": True,
         **values,
     }
@@ -193,10 +193,10 @@ def test_a_failure_after_the_send_makes_silence_worthless(conversation: Conversa
 
 def test_the_canary_is_our_last_message_here_that_surely_went_out(conversation: Conversation) -> None:
     step = verifying(conversation)
-    assert facts_of(step).canary_id is None
+    assert facts_of(step).canary is None
     elsewhere = make_conversation(conversation.instance)
     sent_here(elsewhere, "3EB0ELSEWHERE")
-    assert (facts_of(step).canary_id, facts_of(step).canary_here) == ("3EB0ELSEWHERE", False)
+    assert canary_of(step) == ("3EB0ELSEWHERE", False)
     sent_here(conversation, "3EB0OLD", sort_at=datetime.now(UTC) - timedelta(hours=1))
     sent_here(conversation, "3EB0HERE")
     make_message(conversation, provider_id="3EB0UNSURE", ack=Ack.NONE)
@@ -204,7 +204,25 @@ def test_the_canary_is_our_last_message_here_that_surely_went_out(conversation: 
         conversation, provider_id="3EB0THEIRS", ack=Ack.SEEN, direction="incoming", origin="customer"
     )
     sent_here(make_conversation(), "3EB0STRANGER")
-    assert (facts_of(step).canary_id, facts_of(step).canary_here) == ("3EB0HERE", True)
+    assert canary_of(step) == ("3EB0HERE", True)
+
+
+def canary_of(step: Step) -> tuple[str, bool]:
+    facts = facts_of(step)
+    assert facts.canary is not None
+    return facts.canary.provider_id, facts.canary_here
+
+
+def test_a_canary_is_as_old_as_its_step_though_its_answer_was_lost(conversation: Conversation) -> None:
+    """Guard: by `sent_at`, the time we learnt of it, the question begins after WhatsApp's time of it and misses it."""
+    first = verifying(conversation)
+    age_attempts(60)
+    record = echo(delivery(first), "3EB0LATE", timestamp=int(lane.database_seconds()) - 59)
+    assert found(first, record) is True  # its `sent_at` is now
+    step_at = Attempt.objects.get(provider_id="3EB0LATE").step_at
+    canary = facts_of(verifying(conversation)).canary
+    assert canary is not None
+    assert (canary.provider_id, canary.at) == ("3EB0LATE", step_at)
 
 
 def test_every_spelling_of_a_brazilian_number_is_asked_for(conversation: Conversation) -> None:
