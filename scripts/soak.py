@@ -151,8 +151,9 @@ def _wait_until_quiet(looks: soak_system.Looks) -> list[str]:
 
 def _report(told: Told, shape: Shape, options: argparse.Namespace) -> int:
     """Print what was found; the exit status."""
-    loaded = told.samples[:-1] if told.figures else told.samples  # the last look was at a quiet system
-    found = soak.findings(loaded)
+    # With figures, we came to the end, and the last look was at a quiet system.
+    rest = told.samples[-1] if told.figures else None
+    found = soak.findings(told.samples[:-1] if rest else told.samples, rest)
     print()
     for one in found:
         print(f"{'GREW' if one.grew else '  - ' if one.grew is None else '  ok'}  {one.name:30} {one.told}")

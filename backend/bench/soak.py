@@ -17,7 +17,6 @@ CPU_MORE: Final = 0.05
 # A shorter stretch cannot tell a slope of this size from one garbage collection.
 LEAST_MEMORY_SECONDS: Final = 600.0
 LEAST_SAMPLES: Final = 6
-# Of counts that go up and down by themselves: files and connections; entries that wait for their turn.
 HANDLES_MORE: Final = 8
 BACKLOG_MORE: Final = 50
 
@@ -123,12 +122,22 @@ def cost(name: str, values: Sequence[float]) -> Finding:
     return Finding(name, grew, f"{early:.1%} to {late:.1%} of a core")
 
 
-def count(name: str, values: Sequence[int], more: int) -> Finding:
-    """Whether a count is higher by more than `more` at the end than at the beginning."""
+def handles(name: str, values: Sequence[int], at_rest: int | None) -> Finding:
+    """Whether files or connections are left open: the fewest there were early, and late or, if known, at rest."""
+    if len(values) < LEAST_SAMPLES:
+        return Finding(name, None, "too few samples")
+    third = len(values) // 3
+    early, late = min(values[:third]), min(values[-third:]) if at_rest is None else at_rest
+    told = f"fewest {early}, most {max(values)}, {'late' if at_rest is None else 'at rest'} {late}"
+    return Finding(name, late > early + HANDLES_MORE, told)
+
+
+def backlog(name: str, values: Sequence[int]) -> Finding:
+    """Whether more waits at the end than at the beginning."""
     if len(values) < LEAST_SAMPLES:
         return Finding(name, None, "too few samples")
     early, late = _ends(values)
-    return Finding(name, late > early + more, f"{early:g} to {late:g}, most {max(values)}")
+    return Finding(name, late > early + BACKLOG_MORE, f"{early:g} to {late:g}, most {max(values)}")
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -143,8 +152,8 @@ def _noise(values: Sequence[float]) -> float:
     return (high - low) / 2 / max(middle, 0.01)
 
 
-def findings(samples: Sequence[Sample]) -> list[Finding]:
-    """What became of every figure."""
+def findings(samples: Sequence[Sample], rest: Sample | None = None) -> list[Finding]:
+    """What became of every figure under load; `rest` is a look after it, at a quiet system."""
     names = list(samples[0].memory_mb) if samples else []
     found = [memory(name, [(one.at, one.memory_mb[name]) for one in samples]) for name in names]
     full = bool(samples) and statistics.median(one.cpu["machine"] for one in samples) > FULL_MACHINE
@@ -153,17 +162,17 @@ def findings(samples: Sequence[Sample]) -> list[Finding]:
         latency("to WhatsApp p50", _given(samples, lambda one: one.provider_p50), full=full),
     ]
     found += [cost(f"processor time of the {name}", [one.cpu[name] for one in samples]) for name in names]
-    found += [
-        count(f"open files of the {name}", [one.files[name] for one in samples], HANDLES_MORE)
-        for name in names
+    for name in names:
+        values = [one.files[name] for one in samples]
+        found.append(handles(f"open files of the {name}", values, rest.files[name] if rest else None))
+    held = [one.connections for one in samples]
+    found.append(handles("database connections", held, rest.connections if rest else None))
+    counts: list[tuple[str, Callable[[Sample], int]]] = [
+        ("stream entries", lambda one: one.streams),
+        ("list items", lambda one: one.lists),
+        ("webhooks to apply", lambda one: one.journal),
     ]
-    counts: list[tuple[str, Callable[[Sample], int], int]] = [
-        ("database connections", lambda one: one.connections, HANDLES_MORE),
-        ("stream entries", lambda one: one.streams, BACKLOG_MORE),
-        ("list items", lambda one: one.lists, BACKLOG_MORE),
-        ("webhooks to apply", lambda one: one.journal, BACKLOG_MORE),
-    ]
-    return found + [count(name, [get(one) for one in samples], more) for name, get, more in counts]
+    return found + [backlog(name, [get(one) for one in samples]) for name, get in counts]
 
 
 def _given(samples: Iterable[Sample], get: Callable[[Sample], float | None]) -> list[float]:

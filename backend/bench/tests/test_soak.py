@@ -128,6 +128,18 @@ def test_what_piles_up_grew(name: str, changed: dict[str, object]) -> None:
     assert [one.name for one in found if one.grew] == [name]
 
 
+def test_files_that_come_and_go_are_no_leak() -> None:
+    busy = half_an_hour(files=lambda at: {"server": 40 + int(at) % 7 * 9 * (at > 900), "worker": 20})
+    assert named(soak.findings(busy), "open files of the server").grew is False
+
+
+@pytest.mark.parametrize(("left", "grew"), [(42, False), (55, True)])
+def test_what_is_open_at_rest_decides(left: int, grew: bool) -> None:
+    busy = half_an_hour(files=lambda at: {"server": 40 + int(at / 60), "worker": 20})
+    rest = sample(1900.0, files={"server": left, "worker": 20})
+    assert named(soak.findings(busy, rest), "open files of the server").grew is grew
+
+
 def test_a_steady_half_hour_is_steady() -> None:
     found = soak.findings(half_an_hour())
     assert all(one.grew is False for one in found)
