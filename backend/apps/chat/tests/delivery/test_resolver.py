@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -397,6 +398,14 @@ def unclear_row(mode: str = "", settled: bool = True, canary: bool = True) -> De
     return row
 
 
+def another_unclear(row: Delivery) -> Delivery:
+    conversation = make_conversation(row.instance)
+    other = queue(conversation)
+    write(unclear(stepped(conversation)))
+    age_attempts(96)
+    return other
+
+
 def fresh(row: Delivery) -> Delivery:
     return Delivery.objects.select_related("message").get(pk=row.pk)
 
@@ -498,3 +507,30 @@ class TestALook:
         canary = await Message.objects.aget(provider_id="3EB0CANARY")
         assert all(question["gte"] < min(attempt.step_at, canary.created_at) for question in evolution.asked)
         assert all(question["lte"] > datetime.now(UTC) for question in evolution.asked)
+
+    async def test_an_instance_that_hangs_leaves_room_for_others(self, transactional_db: None) -> None:
+        """Guard: half of the slots at most. Without it one silent Evolution keeps every number's unclear messages."""
+        silent = await sync_to_async(unclear_row)()
+        sibling = await sync_to_async(another_unclear)(silent)
+        other = await sync_to_async(unclear_row)()
+        record = await sync_to_async(canary_record)(other)
+        hanging = asyncio.Event()
+
+        class Silent(Evolution):
+            async def find_messages(self, ref: Any, **question: Any) -> FindResult:
+                if ref.name == silent.instance.name:
+                    await hanging.wait()
+                return await super().find_messages(ref, **question)
+
+        database = DatabaseThread(lambda: 7)
+        one = Resolver(database, Silent(record), lambda: 7, lambda *_: None, concurrency=2)  # type: ignore[arg-type]
+        for row in (silent, sibling, other):
+            one.add(row.pk, row.instance_id)
+        try:
+            async with asyncio.timeout(10):
+                await one._tasks[other.pk]
+            assert (await sync_to_async(fresh)(other)).state == State.QUEUED
+        finally:
+            hanging.set()
+            await asyncio.gather(*one._tasks.values())
+            database.stop()
