@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final as Constant
 from uuid import UUID
 
-from django.db.models import Min
+from django.db.models import Min, OuterRef, QuerySet, Subquery
 
 from apps.chat.delivery import lane
 from apps.chat.delivery.database import Database
@@ -23,7 +23,7 @@ from apps.chat.delivery.evidence import CLOCK_MARGIN
 from apps.chat.evolution.client import EvolutionClient, EvolutionError, InstanceRef
 from apps.chat.evolution.events import MessageEvent
 from apps.chat.evolution.fingerprint import fingerprint_of_record
-from apps.chat.models import Ack, Attempt, Delivery, Message
+from apps.chat.models import Ack, Attempt, Conversation, Delivery, Instance, Message
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ MOST_PAGES: Constant = 100
 KEEP_SECONDS: Constant = 10.0
 # So much further back than asked a scan reaches, when rows that became unclear before are waiting for one too.
 _REACH: Constant = timedelta(seconds=120)
+_ACTIVE_CHATS: Constant = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +147,36 @@ def _opening(instance_id: UUID, earliest: datetime) -> tuple[datetime, Canary | 
 
 
 def last_sure(instance_id: UUID, conversation_id: UUID | None = None) -> Canary | None:
-    """The last message of ours that surely went out, in this conversation or anywhere on the instance."""
-    sure = Message.objects.filter(
+    """The last message of ours that surely went out, in this conversation or anywhere on the instance.
+
+    Anywhere: among the chats that were active last. Messages have no index by instance and time, and one more would be
+    paid for with every message; so only where none of those chats has one are all messages looked through.
+    """
+    if conversation_id is not None:
+        return _canary(_sure(instance_id).filter(conversation_id=conversation_id))
+    latest = _sure(instance_id).filter(conversation_id=OuterRef("pk")).order_by("-sort_at", "-id")
+    tenant = Instance.objects.filter(pk=instance_id).values("tenant_id")
+    active = Conversation.objects.filter(instance_id=instance_id, tenant_id=Subquery(tenant))
+    active = active.order_by("-last_message_at", "-id").annotate(latest=Subquery(latest.values("pk")[:1]))
+    candidates = [found for found in active.values_list("latest", flat=True)[:_ACTIVE_CHATS] if found]
+    return _canary(_sure(instance_id).filter(pk__in=candidates)) or _canary(_sure(instance_id))
+
+
+def _sure(instance_id: UUID) -> QuerySet[Message]:
+    return Message.objects.filter(
         instance_id=instance_id,
         direction=Message.Direction.OUTGOING,
         provider_id__isnull=False,
         ack__gte=Ack.SUBMITTED,
     )
-    if conversation_id is not None:
-        sure = sure.filter(conversation_id=conversation_id)
+
+
+def _canary(sure: QuerySet[Message]) -> Canary | None:
     found = sure.order_by("-sort_at", "-id").first()
     if found is None or found.provider_id is None:
         return None
     # Not `sent_at`: of a send whose answer was lost that is when we learnt of it, long after WhatsApp's own time.
-    steps = Attempt.objects.filter(instance_id=instance_id, provider_id=found.provider_id)
+    steps = Attempt.objects.filter(instance_id=found.instance_id, provider_id=found.provider_id)
     step_at = steps.values_list("step_at", flat=True).first()
     return Canary(found.provider_id, step_at or found.sent_at or found.created_at, found.conversation_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -177,3 +177,32 @@ async def test_two_numbers_have_scans_of_their_own(database: DatabaseThread) -> 
     await looked(resolver(database, evolution), [*rows, *others])
     assert len(evolution.asked) == 2
     assert await Conversation.objects.acount() == 4
+
+
+def test_the_canary_is_found_in_the_chats_that_were_active_last(db: None) -> None:
+    instance = make_instance(make_tenant())
+    now = datetime.now(UTC)
+    for n in range(3):
+        conversation = make_conversation(instance)
+        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=now - timedelta(minutes=n))
+        sent_at = now - timedelta(minutes=n)
+        make_message(conversation, provider_id=f"3EB0{n}", ack=Ack.SUBMITTED, sort_at=sent_at)
+    make_message(conversation, provider_id="3EB0UNSURE", ack=Ack.NONE)
+    found = scans.last_sure(instance.pk)
+    assert found is not None
+    assert found.provider_id == "3EB00"
+    assert scans.last_sure(make_instance(make_tenant()).pk) is None
+
+
+def test_the_canary_of_a_chat_long_silent_is_found_too(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: where no active chat has one, all messages are looked through. Without it such a number holds all."""
+    monkeypatch.setattr(scans, "_ACTIVE_CHATS", 2)
+    instance = make_instance(make_tenant())
+    silent = make_conversation(instance)
+    make_message(silent, provider_id=CANARY, ack=Ack.SUBMITTED)
+    Conversation.objects.filter(pk=silent.pk).update(last_message_at=datetime(2020, 1, 1, tzinfo=UTC))
+    for _ in range(3):
+        make_conversation(instance)
+    found = scans.last_sure(instance.pk)
+    assert found is not None
+    assert found.provider_id == CANARY
