@@ -174,7 +174,7 @@ def test_a_case_spans_its_open_attempts(conversation: Conversation) -> None:
     facts = facts_of(step)
     assert 45 < (facts.last_step_at - facts.first_step_at).total_seconds() < 60
     assert not facts.settled
-    assert 90 < facts.settles_in <= 95
+    assert 90 < facts.settles_in <= 95.001  # SQLite counts days: its clock is good to some 0.05 ms
 
 
 def test_a_case_is_settled_by_the_databases_clock(conversation: Conversation) -> None:
