@@ -163,11 +163,20 @@ class World:
     # --- workers ----------------------------------------------------------------------------------
 
     def worker(
-        self, env: Mapping[str, str] | None = None, *, send_workers: int = 2, wait: bool = True
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        send_workers: int = 2,
+        wait: bool = True,
+        backend: Path = servers.BACKEND,
     ) -> servers.StreamWorker:
         """A worker process until the drill's end, or until somebody kills it."""
         worker = servers.StreamWorker(
-            self.directory, {**self.env, **(env or {})}, send_workers=send_workers, mark_workers=1
+            self.directory,
+            {**self.env, **(env or {})},
+            send_workers=send_workers,
+            mark_workers=1,
+            backend=backend,
         )
         self._workers += 1
         worker.name = f"worker-{self._workers}"
@@ -175,6 +184,16 @@ class World:
         self.workers.append(worker)
         worker.launch()
         return worker.wait_ready(60) if wait else worker
+
+    def another_web(self, backend: Path) -> Tenant:
+        """The first tenant, by a further web server that runs the code of `backend`."""
+        web = servers.AsgiServer(self.directory, self.env, backend=backend)
+        web.name, web.log = "web-2", self.directory / "web-2.log"
+        self._stack.callback(web.kill)
+        web.start(60)
+        tenant = Tenant(self.tenants[0].name, self.tenants[0].given, web.url)
+        self._stack.callback(tenant.http.close)
+        return tenant
 
     # --- looking ----------------------------------------------------------------------------------
 

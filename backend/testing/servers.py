@@ -328,10 +328,19 @@ class Simulator(Process):
 
 
 class AsgiServer(Process):
-    """The web server, consumers inside unless CHAT_DISABLE_ASGI_CONSUMERS=1; ready when /healthz answers."""
+    """The web server, consumers inside unless CHAT_DISABLE_ASGI_CONSUMERS=1; ready when /healthz answers.
+
+    `backend` is the root of the code it runs: ours, or another release's.
+    """
 
     def __init__(
-        self, directory: Path, env: Mapping[str, str], *, port: int | None = None, host: str = "127.0.0.1"
+        self,
+        directory: Path,
+        env: Mapping[str, str],
+        *,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        backend: Path = BACKEND,
     ) -> None:
         self.port = port or spare_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -350,22 +359,28 @@ class AsgiServer(Process):
         ]
         args += ["--no-access-log", "--timeout-graceful-shutdown", "5"]
         full = environment({"PUBLIC_URL": self.url, **env})
-        super().__init__("web", args, log=directory / "web.log", cwd=BACKEND, env=full, grace=35)
+        super().__init__("web", args, log=directory / "web.log", cwd=backend, env=full, grace=35)
 
     def ready(self) -> bool:
         return http.answers(self.url + "/healthz")
 
 
 class StreamWorker(Process):
-    """`manage.py start_chat_stream_worker`; ready when its log says so."""
+    """`manage.py start_chat_stream_worker`; ready when its log says so. `backend` as in `AsgiServer`."""
 
     def __init__(
-        self, directory: Path, env: Mapping[str, str], *, send_workers: int = 1, mark_workers: int = 1
+        self,
+        directory: Path,
+        env: Mapping[str, str],
+        *,
+        send_workers: int = 1,
+        mark_workers: int = 1,
+        backend: Path = BACKEND,
     ) -> None:
         args = [sys.executable, "manage.py", "start_chat_stream_worker"]
         args += ["--send-workers", str(send_workers), "--mark-workers", str(mark_workers)]
         super().__init__(
-            "worker", args, log=directory / "worker.log", cwd=BACKEND, env=environment(env), grace=35
+            "worker", args, log=directory / "worker.log", cwd=backend, env=environment(env), grace=35
         )
 
     def ready(self) -> bool:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
 import threading
+from contextlib import suppress
 from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
@@ -20,10 +22,12 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
-from alrea_sense.redis_url import Sentinels, sentinels
+from alrea_sense.redis_url import Sentinels, address, sentinels
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
@@ -33,6 +37,7 @@ TROUBLE = (redis.RedisError, OSError)
 _sync: dict[tuple[int, str], redis.Redis] = {}
 _lock = threading.Lock()
 _async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, redis.asyncio.Redis]] = WeakKeyDictionary()
+_said_to_evict: set[str] = set()
 
 
 def sync_client(url: str) -> redis.Redis:
@@ -91,6 +96,21 @@ async def close_async_clients() -> None:
     """Close the running loop's clients: the last thing a process does with them."""
     for client in _async.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()
+
+
+async def say_if_it_evicts(url: str) -> None:
+    """A warning, once a process, when this server may throw away what waits in it; none while it does not answer."""
+    policy = "noeviction"
+    with suppress(*TROUBLE):
+        policy = str((await async_client(url).info("memory")).get("maxmemory_policy", policy))
+    where = address(url)
+    if policy == "noeviction" or where in _said_to_evict:
+        return
+    _said_to_evict.add(where)
+    logger.warning(
+        "Redis may evict what waits in it: set its maxmemory-policy to noeviction",
+        extra={"address": where, "policy": policy},
+    )
 
 
 # --- Sentinel -------------------------------------------------------------------------------------

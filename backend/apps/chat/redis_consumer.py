@@ -22,7 +22,7 @@ from apps.chat.enrichment.errors import EnrichmentError, GivenUp, NotNow
 from apps.chat.enrichment.items import Item, garbage_letter, pause_after
 from apps.chat.errors import QueueAway
 from apps.chat.list_loops import ListLoop
-from apps.chat.redis_clients import TROUBLE, close_async_clients
+from apps.chat.redis_clients import TROUBLE, close_async_clients, say_if_it_evicts
 from apps.chat.redis_hands import bury, note_asked
 from apps.chat.redis_queue import QUEUES, REDIS_QUEUE_SEND_MESSAGE, short_name
 from apps.chat.redis_streams import Garbage, WakeUp
@@ -232,5 +232,6 @@ async def _run(
     logger.info("list consumers ready", extra={"worker": name, "lists": [short_name(one) for one in queues]})
     if ready is not None:
         ready.set()
+    await say_if_it_evicts(settings.CHAT_QUEUE_REDIS_URL)
     async with jobs.client_kept_open():
         await supervise(workers, stop)

@@ -26,7 +26,7 @@ from apps.chat.errors import QueueAway
 from apps.chat.healer import Healer
 from apps.chat.models import Message
 from apps.chat.read_receipts import ReadReceipts
-from apps.chat.redis_clients import TROUBLE, close_async_clients
+from apps.chat.redis_clients import TROUBLE, close_async_clients, say_if_it_evicts
 from apps.chat.redis_streams import Entry, Garbage, WakeUp
 from apps.chat.stream_readers import Acknowledger, StreamReader, bury
 from apps.chat.upkeep import run as keep_up
@@ -294,6 +294,8 @@ async def _setup_when_possible() -> None:
         await streams.ensure_stream_setup()
     except TROUBLE as error:  # the sweeper works without it; the readers make the groups when it is back
         streams.outage.failed(error)
+    else:
+        await say_if_it_evicts(settings.CHAT_STREAM_REDIS_URL)
 
 
 async def supervise(workers: Sequence[Any], stop: asyncio.Event) -> None:

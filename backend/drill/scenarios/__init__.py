@@ -13,5 +13,6 @@ def load() -> None:
         people,
         provider,
         redis,
+        releases,
         workers,
     )

@@ -278,6 +278,24 @@ def redis_full(drill: Drill) -> None:
     drill.settle()
 
 
+@scenario(14, "redis-evicts", "Redis evicts every key as memory runs short, three times under load",
+          "each worker says at its start that it may", redis={"maxmemory_policy": "allkeys-random"})  # fmt: skip
+def redis_evicts(drill: Drill) -> None:
+    drill.warm_up()
+    worker = drill.worker()
+    drill.check("may evict" in worker.output(), "the worker did not say that Redis may evict")
+    with drill.load(rate=40) as load, _streams(drill) as client:
+        for share in (0.2, 0.5, 0.8):
+            load.wait(share)
+            client.config_set("maxmemory", "1")
+            time.sleep(0.5)
+            client.config_set("maxmemory", "0")
+        evicted = client.info("stats")["evicted_keys"]
+    drill.settle()
+    drill.figure("evicted_keys", evicted)
+    drill.check(evicted, "nothing was evicted: the drill did nothing")
+
+
 @scenario(
     15,
     "burst",
