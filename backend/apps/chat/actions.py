@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.chat import contacts, read_policy, tasks
-from apps.chat.delivery.enqueue import enqueue_delivery, next_seq
+from apps.chat.delivery.enqueue import enqueue_message, next_seq
 from apps.chat.enrichment import asking
 from apps.chat.errors import Conflict, InvalidMessage, NotFound
 from apps.chat.evolution.fingerprint import fingerprint
@@ -28,7 +28,6 @@ from apps.chat.lookups import conversation_of
 from apps.chat.models import Contact, Conversation, Delivery, Instance, Message, MessageAttachment
 from apps.chat.realtime import events
 from apps.chat.realtime.broadcast import publish
-from apps.chat.rows import insert
 from apps.tenancy.models import Membership, Tenant, User
 
 CLIENT_ID_LONGEST = 128
@@ -87,8 +86,7 @@ def send_message(
     quoted = quoted_message(conversation, reply_to) if reply_to else None
     digest = digest_of(conversation, content, reply_to) if client_message_id else ""
     try:
-        with transaction.atomic():
-            message = _write(user, conversation, content, client_message_id, digest, quoted)
+        message = _write(user, conversation, content, client_message_id, digest, quoted)
     except IntegrityError:
         if client_message_id is None:
             raise
@@ -107,11 +105,13 @@ def _write(
     digest: str,
     quoted: Message | None,
 ) -> Message:
-    """Message and delivery. Touching the conversation first takes its lock, so that times follow `seq`."""
-    seq, now = touch(conversation, content)
+    """Message and delivery, stored together."""
+    now = timezone.now()
     message = outgoing(user, conversation, content, client_message_id, digest, quoted, now)
-    insert(message)
-    delivery = enqueue_delivery(message, fingerprint=fingerprint("text", text=content), seq=seq)
+    delivery = enqueue_message(
+        message, fingerprint=fingerprint("text", text=content), **_list_entry(content, now)
+    )
+    _tell_if_reopened(conversation)
     transaction.on_commit(partial(sent_off, message, delivery))
     return message
 
@@ -151,15 +151,23 @@ def touch(conversation: Conversation, content: str) -> tuple[int, datetime]:
     Returns:
         the message's place in the lane, and the time, taken under the lock.
     """
-    seq = next_seq(
-        conversation.pk,
-        status=Conversation.Status.OPEN,
-        last_message_preview=preview_of(content),
-        last_message_at=timezone.now(),
-    )
+    seq = next_seq(conversation.pk, **_list_entry(content, timezone.now()))
+    _tell_if_reopened(conversation)
+    return seq, timezone.now()
+
+
+def _list_entry(content: str, now: datetime) -> dict[str, object]:
+    """What a message of ours changes in its conversation."""
+    return {
+        "status": Conversation.Status.OPEN,
+        "last_message_preview": preview_of(content),
+        "last_message_at": now,
+    }
+
+
+def _tell_if_reopened(conversation: Conversation) -> None:
     if conversation.status != Conversation.Status.OPEN:
         transaction.on_commit(partial(_tell_anew, conversation.tenant_id, conversation.pk))
-    return seq, timezone.now()
 
 
 def sent_off(message: Message, delivery: Delivery, files: Sequence[MessageAttachment] = ()) -> None:

@@ -8,7 +8,7 @@ overridden are left to the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -69,29 +69,55 @@ def _selection(model: type[Model], vendor: str) -> tuple[str, tuple[str, ...], S
     return text, tuple(field.attname for field in fields), converters
 
 
-def insert(row: Model, on_conflict: str = "", **marks: tuple[str, Any]) -> None:
+def insert(row: Model, on_conflict: str = "", **marks: tuple[Any, ...]) -> None:
     """INSERT a new instance; an automatic key is set on it. No signals are sent.
 
     Args:
         on_conflict: what follows ON CONFLICT, in SQL that both databases understand.
-        marks: for a column named by its attribute, the SQL that stands for its value and that SQL's one parameter.
+        marks: for a column named by its attribute, the SQL that stands for its value, then that SQL's parameters.
     """
-    columns = tuple(
-        field for field in _concrete(type(row)) if field.attname in marks or _is_given(row, field)
-    )
+    columns, texts, values = _given(row, marks)
     automatic = row._meta.pk not in columns
-    texts = tuple(marks[field.attname][0] if field.attname in marks else "%s" for field in columns)
-    values = [
-        marks[field.attname][1]
-        if field.attname in marks
-        else field.get_db_prep_save(getattr(row, field.attname), connection)
-        for field in columns
-    ]
     with connection.cursor() as cursor:
         cursor.execute(_statement(type(row), columns, texts, automatic, on_conflict), values)
         if automatic:
             row.pk = cursor.fetchone()[0]
+    inserted(row)
+
+
+def insertion_from(source: str, row: Model, **marks: tuple[Any, ...]) -> tuple[str, list[Any]]:
+    """INSERT … SELECT of a new instance, once for each row of `source`, as a part of a larger statement.
+
+    Args:
+        marks: as for `insert`; their SQL may name the columns of `source`.
+
+    Returns:
+        its SQL and its parameters. Call `inserted` when it has run.
+    """
+    columns, texts, values = _given(row, marks)
+    return _selecting_statement(type(row), columns, texts, source), values
+
+
+def inserted(row: Model) -> None:
+    """Note on an instance that its row exists."""
     row._state.adding, row._state.db = False, connection.alias
+
+
+def _given(
+    row: Model, marks: Mapping[str, tuple[Any, ...]]
+) -> tuple[tuple[Field[Any, Any], ...], tuple[str, ...], list[Any]]:
+    """The columns that are written, the SQL for each, and the parameters."""
+    columns = tuple(
+        field for field in _concrete(type(row)) if field.attname in marks or _is_given(row, field)
+    )
+    texts = tuple(marks[field.attname][0] if field.attname in marks else "%s" for field in columns)
+    values: list[Any] = []
+    for field in columns:
+        if field.attname in marks:
+            values.extend(marks[field.attname][1:])
+        else:
+            values.append(field.get_db_prep_save(getattr(row, field.attname), connection))
+    return columns, texts, values
 
 
 def insert_all(new: Sequence[Model]) -> None:
@@ -106,7 +132,7 @@ def insert_all(new: Sequence[Model]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_insertion(model, len(new)), values)
     for row in new:
-        row._state.adding, row._state.db = False, connection.alias
+        inserted(row)
 
 
 @lru_cache(maxsize=256)
@@ -165,9 +191,20 @@ def _statement(
     automatic: bool,
     conflict: str,
 ) -> str:
-    quote = connection.ops.quote_name
-    names = ", ".join(quote(str(field.column)) for field in columns)
-    returning = f" RETURNING {quote(str(model._meta.pk.column))}" if automatic else ""
+    returning = f" RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}" if automatic else ""
     conflict = f" ON CONFLICT {conflict}" if conflict else ""
-    table = quote(model._meta.db_table)
-    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(marks)}){conflict}{returning}"  # noqa: S608
+    return f"{_into(model, columns)} VALUES ({', '.join(marks)}){conflict}{returning}"
+
+
+@lru_cache(maxsize=64)
+def _selecting_statement(
+    model: type[Model], columns: tuple[Field[Any, Any], ...], marks: tuple[str, ...], source: str
+) -> str:
+    return f"{_into(model, columns)} SELECT {', '.join(marks)} FROM {source}"  # noqa: S608
+
+
+def _into(model: type[Model], columns: tuple[Field[Any, Any], ...]) -> str:
+    quote = connection.ops.quote_name
+    return (
+        f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(quote(str(one.column)) for one in columns)})"
+    )

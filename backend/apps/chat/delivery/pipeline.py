@@ -13,8 +13,10 @@ from typing import Any, cast
 import psycopg
 from django.db import connection
 
+Values = Mapping[str, Any] | Sequence[Any]
 
-def run(statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[Any, ...]]]:
+
+def run(statements: Sequence[tuple[str, Values]]) -> list[list[tuple[Any, ...]]]:
     """The rows of each statement, in order, none of one that gives none; all of them in one transaction.
 
     Raises:
@@ -29,6 +31,6 @@ def run(statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
-def _sent(raw: psycopg.Connection[Any], sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+def _sent(raw: psycopg.Connection[Any], sql: str, values: Values) -> psycopg.Cursor[Any]:
     # psycopg.Cursor sends values apart from the text; Django's own cursors write them into it.
     return psycopg.Cursor(raw).execute(sql, values, prepare=True)
