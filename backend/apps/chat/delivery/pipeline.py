@@ -8,6 +8,7 @@ step that is five round trips and two plans. A pipeline without BEGIN is one imp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import psycopg
@@ -26,7 +27,7 @@ def run(statements: Sequence[tuple[str, Values]]) -> list[list[tuple[Any, ...]]]
     connection.ensure_connection()
     raw = cast("psycopg.Connection[Any]", connection.connection)
     with connection.wrap_database_errors:
-        with raw.pipeline():
+        with raw.pipeline() if len(statements) > 1 else nullcontext():  # one is a trip of its own as it is
             cursors = [_sent(raw, sql, values) for sql, values in statements]
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
