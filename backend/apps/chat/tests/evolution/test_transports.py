@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+import uvloop
 
 from apps.chat.evolution.native import Native
 
@@ -157,3 +160,47 @@ async def test_an_answer_before_the_end_of_a_streamed_body(
     assert response.status_code == 413
     assert not transport._open
     listener.close()
+
+
+class OneByOne:
+    """A server on a thread: each connection gets one answer, is told `last` when the test says so, and is closed."""
+
+    def __init__(self, last: bytes) -> None:
+        self._last = last
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.go, self.gone, self.served = threading.Event(), threading.Event(), 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.recv(4096)
+                self.served += 1
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                self.go.wait(10)
+                connection.sendall(self._last)
+            self.gone.set()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("last", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+def test_a_connection_that_ended_while_the_loop_was_busy_is_not_used(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], last: bytes
+) -> None:
+    """A request on it would be lost, and nobody could say whether it was read."""
+    server = OneByOne(last)
+
+    async def twice() -> None:
+        transport = Native(4.0)
+        request = httpx.Request("POST", f"{server.url}/a", content=b"{}")
+        await (await transport.handle_async_request(request)).aread()
+        server.go.set()
+        assert server.gone.wait(5)  # the loop stands still: it has heard nothing of it
+        await (await transport.handle_async_request(request)).aread()
+        await transport.aclose()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(twice())
+    assert server.served == 2
