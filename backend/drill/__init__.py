@@ -9,6 +9,7 @@ the system it learns as a deployment's operator would: over HTTP, in the databas
     oracle      the verdict: what the API accepted against what WhatsApp got and what the rows say
     world       servers, tenants, workers          load      seeded messages through HTTP
     database    a private SQLite or PostgreSQL     proxy     a TCP proxy that misbehaves on command
+    browser     follows a team's events through broken sockets
     scenario    the registry; what a scenario may use (`Drill`)
     scenarios   one function per fault
     runner      runs some, one after the other     report    tables, JSON

@@ -6,6 +6,7 @@ from __future__ import annotations
 def load() -> None:
     """Fill the registry."""
     from drill.scenarios import (  # noqa: F401
+        browsers,
         clocks,
         databases,
         instances,
