@@ -55,6 +55,8 @@ def scenario(
     redis: dict[str, str] | None = None,
     proxied: bool = False,
     tenants: int = 1,
+    broker: bool = False,
+    bucket: bool = False,
 ) -> Callable[[Callable[[Drill], None]], Callable[[Drill], None]]:
     """Register a function as a scenario.
 
@@ -63,10 +65,11 @@ def scenario(
         simulator: its further command-line options.
         redis: its further configuration.
         proxied: put a misbehaving proxy before Redis.
+        broker, bucket: files go through a RabbitMQ; they are kept in a bucket, behind a misbehaving proxy.
     """
 
     def register(body: Callable[[Drill], None]) -> Callable[[Drill], None]:
-        plan = Plan(settings or {}, simulator, redis, proxied, tenants)
+        plan = Plan(settings or {}, simulator, redis, proxied, tenants, broker, bucket)
         SCENARIOS[name] = Scenario(number, name, fault, expected, body, plan, databases)
         return body
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import httpx
 import redis
 from testing import http as loopback
 from testing import servers
+from testing.rabbitmq import rabbitmq
+from testing.s3 import KEYS, S3Server
 
 from drill.database import SECRET_KEY, Database
 from drill.load import Lane
@@ -28,6 +31,7 @@ GROUP = "chat_send_workers"
 SEND_STREAM = "chat:stream:send_message"
 WORK_STREAMS = (SEND_STREAM, "chat:stream:mark_as_read")
 STREAMS_DB = 3
+BUCKET = "files"
 PASSWORD = "drill-only-123"  # noqa: S105  (for systems that live for seconds on the loopback)
 
 
@@ -40,6 +44,8 @@ class Plan:
     redis: Mapping[str, str] | None = None
     proxied: bool = False
     tenants: int = 1
+    broker: bool = False
+    bucket: bool = False
 
 
 class Tenant:
@@ -95,6 +101,8 @@ class World:
         self.simulator = servers.Simulator(
             self.directory, "--seed", str(self.seed), "--delivery", "0.05", "0.1", *self.plan.simulator
         )
+        self.broker = self._stack.enter_context(rabbitmq()) if self.plan.broker else None
+        self.bucket = self._bucket() if self.plan.bucket else None
         self.env = self._environment()
         self.web = servers.AsgiServer(self.directory, self.env)
         parts = (self.redis, self.simulator, self.web)
@@ -132,9 +140,18 @@ class World:
             "REDIS_URL": f"redis://127.0.0.1:{port}/0",
             "CHAT_DISABLE_ASGI_CONSUMERS": "1",
             "CHAT_HTTP_THREADS": "8",
+            **({"RABBITMQ_URL": self.broker.url} if self.broker else {}),
+            **(_bucket_settings(self.bucket.port) if self.bucket else {}),
             **self.times.env,
             **self.plan.settings,
         }
+
+    def _bucket(self) -> Proxy:
+        """A bucket for files, behind a proxy that can take it away."""
+        server = S3Server(self.directory)
+        self._stack.callback(server.kill)
+        server.start(60).make_bucket(BUCKET)
+        return self._stack.enter_context(Proxy(server.port, self.seed))
 
     def _grant(self, name: str) -> dict[str, str]:
         """Tenant, user and instance, as at a deployment."""
@@ -185,6 +202,17 @@ class World:
         worker.launch()
         return worker.wait_ready(60) if wait else worker
 
+    def media_worker(self) -> servers.Process:
+        """A process that fetches customers' files, until the drill's end."""
+        args = [sys.executable, "manage.py", "start_chat_media_worker"]
+        env = servers.environment(self.env)
+        log = self.directory / "media-worker.log"
+        worker = servers.Process("media-worker", args, log=log, cwd=servers.BACKEND, env=env)
+        self.workers.append(worker)
+        worker.launch()
+        worker.wait_for_line("ready", 60)
+        return worker
+
     def another_web(self, backend: Path) -> Tenant:
         """The first tenant, by a further web server that runs the code of `backend`."""
         web = servers.AsgiServer(self.directory, self.env, backend=backend)
@@ -233,6 +261,17 @@ class World:
         """How often an endpoint of the simulator was called."""
         counts = self.simulator.control("GET", "requests")["requests"]
         return sum(int(count) for name, count in counts.items() if endpoint in name)
+
+
+def _bucket_settings(port: int) -> dict[str, str]:
+    return {
+        "MEDIA_S3_BUCKET": BUCKET,
+        "MEDIA_S3_ENDPOINT": f"http://127.0.0.1:{port}",
+        "MEDIA_S3_REGION": KEYS["region_name"],
+        "MEDIA_S3_ACCESS_KEY": KEYS["aws_access_key_id"],
+        "MEDIA_S3_SECRET_KEY": KEYS["aws_secret_access_key"],
+        "MEDIA_S3_ADDRESSING": "path",
+    }
 
 
 def phones(seed: int, count: int) -> list[str]:

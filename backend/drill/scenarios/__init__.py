@@ -9,6 +9,7 @@ def load() -> None:
         browsers,
         clocks,
         databases,
+        files,
         instances,
         lists,
         people,
