@@ -37,7 +37,7 @@ check-style: install
 	$(PY) -m ruff format --check .
 
 check-types: install
-	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing backend/model scripts
+	MYPYPATH=scripts $(PY) -m mypy backend/apps backend/alrea_sense backend/testing backend/model backend/drill scripts
 	MYPYPATH=scripts $(PY) -m mypy backend/bench --exclude bench/queues
 
 check-layers: install

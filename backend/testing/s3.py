@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 
 from testing.ports import spare_port
 from testing.process import Process
