@@ -12,6 +12,7 @@ def load() -> None:
         files,
         instances,
         lists,
+        mixture,
         people,
         provider,
         redis,
