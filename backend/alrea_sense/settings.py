@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import cast
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -49,6 +50,11 @@ def _database() -> dict[str, object]:
     elif config["ENGINE"] == "django.db.backends.postgresql":
         config["ENGINE"] = "alrea_sense.postgresql"
         config["CONN_MAX_AGE"] = None
+        if env.flag("DATABASE_PREPARED", True):  # Django switches it off, for poolers that cannot
+            config["OPTIONS"] = {
+                **cast("dict[str, object]", config.get("OPTIONS", {})),
+                "prepare_threshold": 5,
+            }
     else:
         raise ImproperlyConfigured(
             "DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…)."

@@ -14,6 +14,7 @@ from typing import Any, cast
 import psycopg
 from django.db import connection
 
+_OUTLIVED = (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName)
 Values = Mapping[str, Any] | Sequence[Any]
 
 
@@ -27,8 +28,14 @@ def run(statements: Sequence[tuple[str, Values]]) -> list[list[tuple[Any, ...]]]
     connection.ensure_connection()
     raw = cast("psycopg.Connection[Any]", connection.connection)
     with connection.wrap_database_errors:
-        with raw.pipeline() if len(statements) > 1 else nullcontext():  # one is a trip of its own as it is
-            cursors = [_sent(raw, sql, values) for sql, values in statements]
+        try:
+            with (
+                raw.pipeline() if len(statements) > 1 else nullcontext()
+            ):  # one is a trip of its own as it is
+                cursors = [_sent(raw, sql, values) for sql, values in statements]
+        except _OUTLIVED:  # by a migration or a pooler: it would fail for as long as this connection lasts
+            connection.close()
+            raise
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
