@@ -271,9 +271,10 @@ export function createActions({ store, api, outbox, uploads, socket, prefs, tran
   // --- the page
 
   async function loadInstances() {
+    const before = getState().instances;
     try {
       const { results } = await api.instances();
-      dispatch({ type: "instances/loaded", results });
+      dispatch({ type: "instances/loaded", results, before });
     } catch {
       // the conversations carry their instance; the list of all only adds the choice in "new conversation"
     }

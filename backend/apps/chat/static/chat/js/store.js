@@ -84,11 +84,13 @@ function patchConversation(state, id, values) {
 }
 
 const listReducers = {
-  "list/loading": (state, { filter }) => setPage(state, filter, { loading: true, failed: false }),
+  "list/loading": (state, { filter }) => setPage(state, filter, { loading: true, failed: false, before: state.conversations }),
   "list/failed": (state, { filter }) => setPage(state, filter, { loading: false, failed: true }),
   "list/loaded": (state, { filter, results, next, reset }) => {
-    const merged = mergeConversations(reset ? forgetList(state, filter) : state, results);
-    return setPage(merged, filter, { loading: false, loaded: true, failed: false, next: next ?? null });
+    const told = toldSince(state.pages[filter].before, state.conversations);
+    const rows = results.map((row) => ({ ...row, ...told[row.id] }));
+    const merged = mergeConversations(reset ? forgetList(state, filter, told) : state, rows);
+    return setPage(merged, filter, { loading: false, loaded: true, failed: false, next: next ?? null, before: null });
   },
   "list/stale": (state, { filter }) => setPage(state, filter, { loaded: false }),
   "filter/set": (state, { filter }) => ({ ...state, filter }),
@@ -105,9 +107,16 @@ const listReducers = {
   "conversation/read": (state, { id }) => patchConversation(state, id, { unread_count: 0 }),
 };
 
-/** Of one filter's conversations only the open one is still known: the rest may have changed while nobody told us. */
-function forgetList(state, filter) {
-  const kept = Object.values(state.conversations).filter((row) => row.id === state.openId || (row.status ?? "open") !== filter);
+/** What changed after a question was asked: its answer may be from before, and must not undo it. */
+function toldSince(before, now) {
+  return before ? Object.fromEntries(Object.entries(now).filter(([id, row]) => row !== before[id])) : {};
+}
+
+/** Of one filter's conversations only these and the open one are still known: the rest may have changed while nobody told us. */
+function forgetList(state, filter, told) {
+  const kept = Object.values(state.conversations).filter(
+    (row) => row.id === state.openId || row.id in told || (row.status ?? "open") !== filter,
+  );
   return { ...state, conversations: byId(kept) };
 }
 
@@ -149,7 +158,10 @@ const pageReducers = {
     ...state, connection, awaySince: connection === "online" ? null : state.awaySince ?? at,
   }),
   "clock/set": (state, { skew }) => (Math.abs(skew - state.clockSkew) < 1500 ? state : { ...state, clockSkew: skew }),
-  "instances/loaded": (state, { results }) => ({ ...state, instances: byId(results) }),
+  "instances/loaded": (state, { results, before }) => {
+    const told = toldSince(before, state.instances);
+    return { ...state, instances: byId(results.map((row) => ({ ...row, ...told[row.id] }))) };
+  },
   "outbox/set": (state, { items }) => ({ ...state, outbox: items }),
   "uploads/set": (state, { items }) => ({ ...state, uploads: items }),
   "reply/set": (state, { id, messageId }) => ({ ...state, replying: { ...state.replying, [id]: messageId || undefined } }),

@@ -220,3 +220,32 @@ test("what is told while a thread is read is not lost to an answer from before i
   assert.equal(again.messages.m1.content, "edited");
   assert.deepEqual(again.threads.c.early, []);
 });
+
+test("what is told while the list is read is not undone by an answer from before it", () => {
+  const row = (id, values) => ({ id, status: "open", unread_count: 0, last_message_at: at(1), ...values });
+  const state = run(
+    initialState,
+    { type: "list/loading", filter: "open" },
+    { type: "list/loaded", filter: "open", results: [row("a"), row("gone")], next: null, reset: true },
+    { type: "list/loading", filter: "open" },
+    event("conversation_updated", { conversation: row("a", { unread_count: 3 }) }),
+    event("new_conversation", { conversation: row("new") }),
+    { type: "list/loaded", filter: "open", results: [row("a"), row("b")], next: null, reset: true },
+  );
+  assert.equal(state.conversations.a.unread_count, 3);
+  assert.deepEqual(Object.keys(state.conversations).sort(), ["a", "b", "new"]);
+  const again = run(state, { type: "list/loading", filter: "open" }, { type: "list/loaded", filter: "open", results: [row("a")], next: null, reset: true });
+  assert.equal(again.conversations.a.unread_count, 0);
+  assert.deepEqual(Object.keys(again.conversations), ["a"]);
+});
+
+test("what is told of a number while the numbers are read is not undone by an answer from before it", () => {
+  const number = { id: "i", name: "vendas", connection: "open" };
+  const before = initialState.instances;
+  const told = run(initialState, event("instance_status_changed", { instance: { ...number, connection: "close" } }));
+  const loaded = run(told, { type: "instances/loaded", results: [number, { id: "j", connection: "open" }], before });
+  assert.equal(loaded.instances.i.connection, "close");
+  assert.equal(loaded.instances.j.connection, "open");
+  const again = run(loaded, { type: "instances/loaded", results: [number], before: loaded.instances });
+  assert.equal(again.instances.i.connection, "open");
+});
