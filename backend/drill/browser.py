@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import socket
 import struct
@@ -21,6 +22,9 @@ from websockets.typing import Origin
 from drill.world import Tenant
 
 _AT_MOST_SECONDS = 0.4
+# The client's own words about a connection that we cut while it was reading.
+_QUIET = logging.getLogger("drill.browser")
+_QUIET.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass
@@ -98,7 +102,7 @@ class Browser:
         web = str(self._tenant.http.base_url).rstrip("/")
         path = f"/ws/chat/tenant/{self._tenant.given['tenant_id']}/?ticket={ticket}"
         url = web.replace("http", "ws", 1) + path
-        wire = connect(url, origin=Origin(web), open_timeout=10, close_timeout=0.2, proxy=None)
+        wire = connect(url, origin=Origin(web), open_timeout=10, close_timeout=0.2, proxy=None, logger=_QUIET)
         try:
             wire.send(json.dumps({"type": "subscribe"}))
             yield wire
