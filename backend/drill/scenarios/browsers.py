@@ -8,13 +8,14 @@ from collections import Counter
 from drill.browser import Browser
 from drill.scenario import Drill, scenario
 
-BROWSERS = 10
+BROWSERS = 5
+MOST_MESSAGES = 600  # the browsers live in one process of ours: more than it can follow would test itself
 
 
 @scenario(
     37,
     "sockets-dropped",
-    "ten browsers' sockets cut at random, again and again under load",
+    "five browsers' sockets cut at random, again and again under load",
     "what events told each of them is what the API answers, without a hole or a repeat",
 )
 def sockets_dropped(drill: Drill) -> None:
@@ -26,7 +27,7 @@ def sockets_dropped(drill: Drill) -> None:
         for browser in browsers:
             browser.wait_open()
             browser.drops.set()
-        with drill.load(lanes=lanes, rate=60):
+        with drill.load(min(drill.messages, MOST_MESSAGES), lanes, rate=30):
             pass
         drill.settle()
         drill.wait_for(lambda: not _unacknowledged(drill), 60, "the last ack")
@@ -34,7 +35,10 @@ def sockets_dropped(drill: Drill) -> None:
             browser.drops.clear()
         truth = {message.id: drill.status(message) for message in drill.ledger.owed[1:]}  # after the canary
         for browser in browsers:
-            drill.wait_for(lambda: not _wrong(browser, truth), 20, "the end of a browser's events")  # noqa: B023
+            with contextlib.suppress(AssertionError):
+                drill.wait_for(lambda: not _wrong(browser, truth), 20, "the end of its events")  # noqa: B023
+            wrong = _wrong(browser, truth)
+            drill.check(not wrong, f"{len(wrong)} messages look different to a browser, as {wrong[:3]}")
         _judge(drill, browsers)
 
 
@@ -44,16 +48,23 @@ def _unacknowledged(drill: Drill) -> int:
     )
 
 
-def _wrong(browser: Browser, truth: dict[str, str]) -> list[str]:
-    """The messages of which the browser believes something else."""
+def _wrong(browser: Browser, truth: dict[str, str]) -> list[tuple[str | None, str]]:
+    """What the browser believes of messages of which the API says something else, and what the API says."""
     believed = {message.replace("-", ""): status for message, status in browser.view.status.items()}
-    return [message for message, status in truth.items() if believed.get(message) != status]
+    return [
+        (believed.get(message), status)
+        for message, status in truth.items()
+        if believed.get(message) != status
+    ]
 
 
 def _judge(drill: Drill, browsers: list[Browser]) -> None:
     counts = sum((browser.view.counts for browser in browsers), Counter[str]())
     for name in ("drops", "resyncs", "holes", "repeats"):
         drill.figure(name, counts[name])
-    drill.check(counts["drops"] >= drill.messages // 10, "hardly a socket was cut: the drill did nothing")
+    drill.check(
+        counts["drops"] >= min(drill.messages, MOST_MESSAGES) // 10,
+        "hardly a socket was cut: the drill did nothing",
+    )
     for name in ("resyncs", "holes", "repeats"):
         drill.check(not counts[name], f"{name} = {counts[name]}")
