@@ -345,18 +345,8 @@ class AsgiServer(Process):
         self.port = port or spare_port()
         self.url = f"http://127.0.0.1:{self.port}"
         args = [sys.executable, "-m", "uvicorn", "alrea_sense.asgi:application", "--host", host]
-        args += [
-            "--port",
-            str(self.port),
-            "--loop",
-            "uvloop",
-            "--ws",
-            "websockets-sansio",
-            "--ws-per-message-deflate",
-            "false",
-            "--lifespan",
-            "on",
-        ]
+        args += ["--port", str(self.port), "--loop", "uvloop", "--lifespan", "on"]
+        args += ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
         args += ["--no-access-log", "--timeout-graceful-shutdown", "5"]
         full = environment({"PUBLIC_URL": self.url, **env})
         super().__init__("web", args, log=directory / "web.log", cwd=backend, env=full, grace=35)

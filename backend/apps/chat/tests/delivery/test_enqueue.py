@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.chat.actions import outgoing
 from apps.chat.delivery.enqueue import enqueue_message
 from apps.chat.models import Conversation, Delivery, Message
 from apps.chat.tests.delivery.threads import at_once
@@ -21,25 +22,14 @@ from apps.chat.tests.factories import make_conversation
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def unsaved(conversation: Conversation, text: str = "oi", **values: Any) -> Message:
-    """A message as `actions` makes it: long ago, so that only a time set on storing can be right."""
-    then = timezone.now() - timedelta(days=1)
-    return Message(
-        tenant_id=conversation.tenant_id,
-        conversation=conversation,
-        instance_id=conversation.instance_id,
-        direction=Message.Direction.OUTGOING,
-        origin=Message.Origin.API,
-        content=text,
-        sort_at=then,
-        created_at=then,
-        **values,
-    )
+def unsaved(conversation: Conversation, text: str = "oi", name: str | None = None) -> Message:
+    """A message from long ago, so that only a time set on storing can be right."""
+    return outgoing(None, conversation, text, name, "", None, timezone.now() - timedelta(days=1))
 
 
-def accept(conversation: Conversation, text: str = "oi", **values: Any) -> Delivery:
+def accept(conversation: Conversation, text: str = "oi", name: str | None = None) -> Delivery:
     entry = {"status": Conversation.Status.OPEN, "last_message_preview": text}
-    return enqueue_message(unsaved(conversation, text, **values), fingerprint="f" * 32, **entry)
+    return enqueue_message(unsaved(conversation, text, name), fingerprint="f" * 32, **entry)
 
 
 @pytest.fixture(params=["alone", "in a transaction"])
@@ -51,7 +41,7 @@ def around(request: pytest.FixtureRequest) -> Any:
 def test_what_is_returned_is_what_is_stored(around: Any) -> None:
     conversation = make_conversation()
     with around():
-        first, second = accept(conversation, "um"), accept(conversation, "dois", client_message_id="a name")
+        first, second = accept(conversation, "um"), accept(conversation, "dois", name="a name")
 
     for delivery, text in ((first, "um"), (second, "dois")):
         stored = Delivery.objects.select_related("message").get(pk=delivery.pk)
@@ -68,10 +58,10 @@ def test_what_is_returned_is_what_is_stored(around: Any) -> None:
 
 def test_a_name_in_use_leaves_nothing_behind(around: Any) -> None:
     conversation = make_conversation()
-    accept(conversation, "um", client_message_id="the same")
+    accept(conversation, "um", name="the same")
 
     with pytest.raises(IntegrityError), around():
-        accept(conversation, "dois", client_message_id="the same")
+        accept(conversation, "dois", name="the same")
 
     conversation.refresh_from_db()
     assert (conversation.next_seq, conversation.last_message_preview) == (1, "um")
